@@ -1,0 +1,1 @@
+//! Types of the custom resources: karpenter.sh and karpenter.azure.com.

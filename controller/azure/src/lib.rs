@@ -1,0 +1,1 @@
+//! The cloud provider for Azure: ARM client, instance types, virtual machines, bootstrap data.

@@ -1,0 +1,1 @@
+//! A synchronous mirror of the cluster, kept as compact core values.

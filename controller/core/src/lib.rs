@@ -1,0 +1,1 @@
+//! Every decision of the controller, as pure functions over snapshots.

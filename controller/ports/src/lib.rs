@@ -1,0 +1,1 @@
+//! Traits that a simulation replaces: clock, entropy, transports, tasks, the cloud provider.

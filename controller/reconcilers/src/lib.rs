@@ -1,0 +1,1 @@
+//! Watchers, work queues and executors: gather, decide by calling the core, act.

@@ -1,0 +1,1 @@
+//! The controller: one entry point, wired from ports.

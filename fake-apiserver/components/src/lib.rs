@@ -1,0 +1,1 @@
+//! Simulated cluster components: scheduler, kubelets, workload controllers, node lifecycle, garbage collection.

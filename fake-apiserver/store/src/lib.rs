@@ -1,0 +1,1 @@
+//! A multi-version store: revisions, watch history, bookmarks, compaction. Knows no kinds.

@@ -1,0 +1,1 @@
+//! A deterministic Azure: one state machine of resources, capacity, quota and time.

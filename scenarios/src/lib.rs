@@ -1,0 +1,1 @@
+//! Scenarios over the real controller and both fakes, in virtual time.

@@ -1,0 +1,1 @@
+//! Acceptance tests with foreign clients: kubectl, az, SDKs.
