@@ -1,1 +1,5 @@
-//! Simulated cluster components: scheduler, kubelets, workload controllers, node lifecycle, garbage collection.
+//! Simulated cluster components: scheduler, kubelets, workload controllers, node lifecycle,
+//! garbage collection.
+
+pub mod api;
+pub mod host;
