@@ -124,7 +124,10 @@ impl fmt::Display for Explanation {
         }
         for (index, (pool, reason)) in self.pools.iter().enumerate() {
             let separator = if index == 0 { "" } else { "; " };
-            write!(f, "{separator}incompatible with nodepool \"{pool}\", {reason}")?;
+            write!(
+                f,
+                "{separator}incompatible with nodepool \"{pool}\", {reason}"
+            )?;
             if let Some(nearest) = self.nearest.get(pool) {
                 write!(f, " (nearest: {nearest})")?;
             }

@@ -20,7 +20,10 @@
 
 pub mod disruption;
 pub mod explain;
+pub mod labels;
+pub mod lifecycle;
 pub mod model;
 pub mod quantity;
 pub mod requirements;
 pub mod scheduling;
+pub mod taints;

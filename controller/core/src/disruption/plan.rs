@@ -87,7 +87,10 @@ impl fmt::Display for Blocked {
             Self::NotACandidate(why) => f.write_str(why),
             Self::Pdb(name) => write!(f, "pdb {name} prevents pod evictions"),
             Self::DoNotDisrupt(name) => {
-                write!(f, "disruption is blocked through the \"do-not-disrupt\" annotation on {name}")
+                write!(
+                    f,
+                    "disruption is blocked through the \"do-not-disrupt\" annotation on {name}"
+                )
             }
             Self::Budget { allowed } => write!(f, "disruption budget allows {allowed} nodes"),
             Self::ConsolidateAfter { remaining } => {

@@ -20,7 +20,12 @@ impl fmt::Display for Price {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ten_thousandths = (self.0.unsigned_abs() + 50_000) / 100_000;
         let sign = if self.0 < 0 { "-" } else { "" };
-        write!(f, "{sign}${}.{:04}", ten_thousandths / 10_000, ten_thousandths % 10_000)
+        write!(
+            f,
+            "{sign}${}.{:04}",
+            ten_thousandths / 10_000,
+            ten_thousandths % 10_000
+        )
     }
 }
 
@@ -86,4 +91,20 @@ pub struct InstanceType {
     pub capacity: Resources,
     /// What is subtracted from capacity to give allocatable.
     pub overhead: Overhead,
+}
+
+impl InstanceType {
+    /// What pods may request in total: capacity − overhead; huge pages come out of memory.
+    pub fn allocatable(&self) -> Resources {
+        let mut allocatable = self.capacity.clone();
+        allocatable.sub_assign(&self.overhead.kube_reserved);
+        allocatable.sub_assign(&self.overhead.system_reserved);
+        allocatable.sub_assign(&self.overhead.eviction_threshold);
+        let huge = self.capacity.extended.iter().filter(|(name, _)| name.starts_with("hugepages-"));
+        let reserved = huge.fold(0_i64, |sum, (_, &bytes)| sum.saturating_add(bytes));
+        if reserved > 0 {
+            allocatable.memory_bytes = allocatable.memory_bytes.saturating_sub(reserved).max(0);
+        }
+        allocatable
+    }
 }

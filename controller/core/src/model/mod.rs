@@ -19,5 +19,5 @@ pub use pod::{
     AffinityTerm, HostPort, LabelSelector, Pod, PodShape, PreferredTerm, SelectorOperator,
     SelectorRequirement, SpreadConstraint, WeightedAffinityTerm,
 };
-pub use snapshot::{PodDisruptionBudget, PoolCatalog, Snapshot};
+pub use snapshot::{PodDisruptionBudget, PoolCatalog, Snapshot, SnapshotError};
 pub use taint::{Effect, Taint, Toleration, TolerationOperator};

@@ -14,7 +14,10 @@ use crate::quantity::Resources;
 
 /// Conditions of a NodeClaim that decisions read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is one condition of the API object")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one condition of the API object"
+)]
 pub struct ClaimConditions {
     /// `Launched` is true.
     pub launched: bool,
@@ -47,6 +50,10 @@ pub struct ClaimView {
     pub expire_after: Option<Duration>,
     /// `spec.terminationGracePeriod`.
     pub termination_grace_period: Option<Duration>,
+    /// When `Initialized` became true.
+    pub initialized_at: Option<Timestamp>,
+    /// When `Drifted` became true.
+    pub drifted_at: Option<Timestamp>,
     /// Startup taints of the claim.
     pub startup_taints: Vec<Taint>,
     /// `spec.resources.requests`: what was asked for when it was created.
@@ -76,6 +83,8 @@ pub struct Node {
     pub pods: Vec<Pod>,
     /// The Node object exists.
     pub has_node: bool,
+    /// The Node's `Ready` condition is true.
+    pub ready: bool,
     /// The Node is being deleted, or marked for deletion by us.
     pub deleting: bool,
     /// Reserved for pods by a recent decision until this time.

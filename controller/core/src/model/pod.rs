@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -50,6 +51,7 @@ pub struct PodShape {
 
 /// One pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one observed fact")]
 pub struct Pod {
     /// Namespace and name.
     pub key: PodKey,
@@ -71,6 +73,10 @@ pub struct Pod {
     pub mirror: bool,
     /// `Ready` condition is true.
     pub ready: bool,
+    /// Owned by a StatefulSet: its successor waits until it is gone.
+    pub stateful: bool,
+    /// `spec.terminationGracePeriodSeconds`.
+    pub grace_period: Option<Duration>,
     /// `controller.kubernetes.io/pod-deletion-cost`.
     pub deletion_cost: i32,
 }

@@ -1,0 +1,18 @@
+//! Launch, registration, initialization, expiration, drain: what follows from what is observed.
+//!
+//! Pure steps; the shell observes, calls, writes the condition or carries out the step.
+
+mod age;
+mod drain;
+mod drift;
+mod initialization;
+mod registration;
+
+pub use age::{
+    Consolidatable, Expiration, LAUNCH_TIMEOUT, Liveness, LivenessInput, REGISTRATION_TIMEOUT,
+    consolidatable, expiration, liveness,
+};
+pub use drain::{DrainStep, ForcedDelete, drain, is_drainable, is_evictable};
+pub use drift::{DriftReason, DriftView, drifted};
+pub use initialization::{NodeFacts, NotInitialized, initialization};
+pub use registration::{NotRegistered, Registration, TaintSync, registration, synced_taints};
