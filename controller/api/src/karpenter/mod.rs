@@ -1,0 +1,6 @@
+//! Group `karpenter.sh`.
+
+pub mod v1;
+
+/// The API group.
+pub const GROUP: &str = "karpenter.sh";
