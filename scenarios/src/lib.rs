@@ -1,1 +1,3 @@
 //! Scenarios over the real controller and both fakes, in virtual time.
+
+pub mod format;
