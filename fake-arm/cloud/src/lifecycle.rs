@@ -1,0 +1,624 @@
+//! What happens to resources as time passes.
+
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+use serde_json::Value;
+
+use crate::{
+    cloud::{Cloud, remember},
+    config::{CapacityType, Refusal},
+    error::ArmError,
+    event::{CloudEvent, StartedVm, StopReason},
+    model::{EvictionPolicy, Power, Provisioning, Vm},
+    operations::{Owner, Progress},
+    path::ResourceId,
+    physics::{Placement, Step},
+    timers::Timer,
+};
+
+/// How long Network keeps an interface for the machine that had it (`NicReservedForAnotherVm`).
+pub(crate) const NIC_RESERVATION: SignedDuration = SignedDuration::from_secs(180);
+
+impl Cloud {
+    /// Carries out one timer.
+    pub(crate) fn fire(&mut self, timer: Timer) {
+        match timer {
+            Timer::VmAllocated { vm, epoch } if self.is_current(&vm, epoch) => {
+                self.vm_allocated(&vm)
+            }
+            Timer::VmRunning { vm, epoch } if self.is_current(&vm, epoch) => self.vm_running(&vm),
+            Timer::VmProvisioned { vm, epoch } if self.is_current(&vm, epoch) => {
+                self.vm_provisioned(&vm);
+            }
+            Timer::VmDeleted { vm, epoch } if self.is_current(&vm, epoch) => self.vm_deleted(&vm),
+            Timer::VmPower { vm, epoch } if self.is_current(&vm, epoch) => self.vm_power_done(&vm),
+            Timer::EvictionAnnounced { vm, epoch } if self.is_current(&vm, epoch) => {
+                self.announce_eviction(&vm);
+            }
+            Timer::Evicted { vm, epoch } if self.is_current(&vm, epoch) => self.vm_evicted(&vm),
+            Timer::NicDeleted { nic, epoch } => self.nic_deleted(&nic, epoch),
+            Timer::DiskDeleted { disk, epoch } => self.disk_deleted(&disk, epoch),
+            Timer::GroupDeleted { group } => self.group_deleted(&group),
+            Timer::OperationDone { operation } => {
+                self.end_operation(Some(operation), Progress::Succeeded);
+            }
+            // A timer of a machine that has changed course since.
+            _ => {}
+        }
+    }
+
+    fn is_current(&self, vm: &str, epoch: u64) -> bool {
+        self.vms.get(vm).is_some_and(|vm| vm.epoch == epoch)
+    }
+
+    /// Sets the machine on the way to running; its quota is already reserved.
+    pub(crate) fn begin_create(&mut self, key: &str) {
+        let Some(vm) = self.vms.get(key) else { return };
+        let epoch = vm.epoch;
+        let delay = self.draw(Step::Allocate, &draw_name(key, epoch));
+        self.after(
+            delay,
+            Timer::VmAllocated {
+                vm: key.to_owned(),
+                epoch,
+            },
+        );
+    }
+
+    fn vm_allocated(&mut self, key: &str) {
+        let Some(vm) = self.vms.get(key) else { return };
+        let placement = vm.spec.placement.clone();
+        let epoch = vm.epoch;
+        if let Some(refusal) = self.capacity.refusal(&placement) {
+            let error = self.refusal_error(refusal, &placement);
+            self.fail_create(key, error);
+            return;
+        }
+        self.capacity.take(&placement);
+        let delay = self.draw(Step::Boot, &draw_name(key, epoch));
+        let Some(vm) = self.vms.get_mut(key) else {
+            return;
+        };
+        vm.allocation = Some(placement);
+        vm.power = Some(Power::Starting);
+        self.after(
+            delay,
+            Timer::VmRunning {
+                vm: key.to_owned(),
+                epoch,
+            },
+        );
+    }
+
+    /// The machine stays, failed, and keeps its interfaces until it is deleted.
+    fn fail_create(&mut self, key: &str, error: ArmError) {
+        self.release_quota(key);
+        let Some(vm) = self.vms.get_mut(key) else {
+            return;
+        };
+        vm.provisioning = Provisioning::Failed;
+        vm.failure = Some(error.clone());
+        vm.epoch += 1;
+        vm.etag += 1;
+        let operation = vm.operation.take();
+        self.end_operation(operation, Progress::Failed(error));
+    }
+
+    fn vm_running(&mut self, key: &str) {
+        let now = self.now;
+        let Some(vm) = self.vms.get_mut(key) else {
+            return;
+        };
+        let epoch = vm.epoch;
+        vm.power = Some(Power::Running);
+        vm.running_since = Some(now);
+        self.announce_start(key);
+        let delay = self.draw(Step::Provision, &draw_name(key, epoch));
+        self.after(
+            delay,
+            Timer::VmProvisioned {
+                vm: key.to_owned(),
+                epoch,
+            },
+        );
+    }
+
+    fn vm_provisioned(&mut self, key: &str) {
+        let Some(vm) = self.vms.get_mut(key) else {
+            return;
+        };
+        vm.provisioning = Provisioning::Succeeded;
+        vm.etag += 1;
+        let operation = vm.operation.take();
+        self.end_operation(operation, Progress::Succeeded);
+    }
+
+    /// Emits `VmStarted`.
+    fn announce_start(&mut self, key: &str) {
+        let Some(vm) = self.vms.get_mut(key) else {
+            return;
+        };
+        vm.announced = true;
+        let size = self.catalog.size(&vm.spec.placement.size);
+        let region = vm.location().to_owned();
+        let event = StartedVm {
+            arm_id: vm.id.as_str().to_owned(),
+            provider_id: vm.id.provider_id(),
+            host_name: vm.spec.computer_name.clone(),
+            custom_data: vm.spec.custom_data.clone(),
+            vm_size: vm.spec.placement.size.clone(),
+            zone: zone_label(&region, vm.spec.placement.zone.as_deref()),
+            region,
+            cores: vm.spec.cores,
+            memory_bytes: size.map_or(0, |size| size.memory_mib << 20),
+            os_disk_bytes: vm.spec.os_disk.gib << 30,
+            gpu_count: size.map_or(0, |size| if size.nvidia { size.gpus } else { 0 }),
+            tags: string_map(vm.spec.document.get("tags")),
+            agent_pool: None,
+        };
+        self.events.push(CloudEvent::VmStarted(Box::new(event)));
+    }
+
+    /// Emits `VmStopped`, if the machine had been started.
+    fn announce_stop(&mut self, key: &str, reason: StopReason) {
+        let Some(vm) = self.vms.get_mut(key) else {
+            return;
+        };
+        vm.running_since = None;
+        if std::mem::take(&mut vm.announced) {
+            let provider_id = vm.id.provider_id();
+            self.events.push(CloudEvent::VmStopped {
+                provider_id,
+                reason,
+            });
+        }
+    }
+
+    /// Starts to delete the machine; gives the id of the operation.
+    pub(crate) fn begin_delete(&mut self, key: &str) -> Option<String> {
+        let vm = self.vms.get(key)?;
+        if vm.provisioning == Provisioning::Deleting && vm.operation.is_some() {
+            return vm.operation.clone();
+        }
+        self.preempt_operation(key);
+        self.announce_stop(key, StopReason::Deleted);
+        let operation = self.start_operation(Owner::Compute, None);
+        self.set_deleting(key, Some(operation.clone()));
+        Some(operation)
+    }
+
+    fn set_deleting(&mut self, key: &str, operation: Option<String>) {
+        let Some(vm) = self.vms.get_mut(key) else {
+            return;
+        };
+        vm.provisioning = Provisioning::Deleting;
+        vm.operation = operation;
+        vm.epoch += 1;
+        vm.etag += 1;
+        vm.evicted_at = None;
+        let epoch = vm.epoch;
+        let delay = self.draw(Step::DeleteVm, &draw_name(key, epoch));
+        self.after(
+            delay,
+            Timer::VmDeleted {
+                vm: key.to_owned(),
+                epoch,
+            },
+        );
+    }
+
+    /// An operation that a newer one overtakes ends as Azure ends it.
+    fn preempt_operation(&mut self, key: &str) {
+        let Some(vm) = self.vms.get_mut(key) else {
+            return;
+        };
+        let operation = vm.operation.take();
+        let error = ArmError::new(
+            409,
+            "OperationPreempted",
+            "Operation execution has been preempted by a more recent operation.",
+        );
+        self.end_operation(operation, Progress::Canceled(error));
+    }
+
+    fn vm_deleted(&mut self, key: &str) {
+        if let Some(view) = self.vms.get(key).map(|vm| self.vm_view(vm, Some(self.now))) {
+            remember(&mut self.gone_vms, view);
+        }
+        self.release_quota(key);
+        self.release_capacity(key);
+        let Some(vm) = self.vms.remove(key) else {
+            return;
+        };
+        let failed = vm.failure.is_some();
+        for (nic, goes_with_vm) in &vm.spec.nics {
+            self.free_nic(nic, &vm.id, *goes_with_vm, vm.evicted || failed);
+        }
+        self.free_disk(&vm);
+        self.end_operation(vm.operation, Progress::Succeeded);
+    }
+
+    /// Detaches an interface. One that goes with its machine goes at once, unless the platform
+    /// still reserves it; any other stays and is reserved.
+    fn free_nic(&mut self, key: &str, vm: &ResourceId, goes_with_vm: bool, reserve_first: bool) {
+        let until = self.now + NIC_RESERVATION;
+        let Some(nic) = self.nics.get_mut(key) else {
+            return;
+        };
+        nic.attached_to = None;
+        nic.reserved = Some((vm.clone(), until));
+        nic.etag += 1;
+        let epoch = nic.epoch;
+        match (goes_with_vm, reserve_first) {
+            (true, false) => self.nic_deleted(key, epoch),
+            (true, true) => self.timers.set(
+                until,
+                Timer::NicDeleted {
+                    nic: key.to_owned(),
+                    epoch,
+                },
+            ),
+            (false, _) => {}
+        }
+    }
+
+    fn free_disk(&mut self, vm: &Vm) {
+        let disk = &vm.spec.os_disk;
+        if disk.ephemeral {
+            return;
+        }
+        let key = self.disk_key(&vm.id, &disk.name);
+        let goes_with_vm = disk.goes_with_vm;
+        let Some(disk) = self.disks.get_mut(&key) else {
+            return;
+        };
+        disk.owner = None;
+        let epoch = disk.epoch;
+        if goes_with_vm {
+            self.disk_deleted(&key, epoch);
+        }
+    }
+
+    /// The key of a disk in the machine's own group.
+    pub(crate) fn disk_key(&self, vm: &ResourceId, name: &str) -> String {
+        let kind = "Microsoft.Compute/disks";
+        ResourceId::in_group(&self.config.subscription_id, vm.group(), kind, name).key()
+    }
+
+    pub(crate) fn release_quota(&mut self, key: &str) {
+        let Some(vm) = self.vms.get_mut(key) else {
+            return;
+        };
+        if std::mem::take(&mut vm.holds_quota) {
+            self.quota.release(
+                vm.spec.family,
+                vm.spec.placement.capacity_type,
+                vm.spec.cores,
+            );
+        }
+    }
+
+    fn release_capacity(&mut self, key: &str) {
+        if let Some(placement) = self.vms.get_mut(key).and_then(|vm| vm.allocation.take()) {
+            self.capacity.give_back(&placement);
+        }
+    }
+
+    fn nic_deleted(&mut self, key: &str, epoch: u64) {
+        let Some(nic) = self.nics.get(key) else {
+            return;
+        };
+        if nic.epoch != epoch || nic.attached_to.is_some() {
+            return;
+        }
+        let Some(nic) = self.nics.remove(key) else {
+            return;
+        };
+        for (subnet, offset) in &nic.addresses {
+            if let Some(used) = self.addresses.get_mut(subnet) {
+                used.remove(offset);
+            }
+        }
+        let view = self.nic_view(&nic, Some(self.now));
+        remember(&mut self.gone_nics, view);
+        self.end_operation(nic.deleting, Progress::Succeeded);
+    }
+
+    fn disk_deleted(&mut self, key: &str, epoch: u64) {
+        let Some(disk) = self.disks.get(key) else {
+            return;
+        };
+        if disk.epoch != epoch || disk.owner.is_some() {
+            return;
+        }
+        let Some(disk) = self.disks.remove(key) else {
+            return;
+        };
+        let view = self.disk_view(&disk, Some(self.now));
+        remember(&mut self.gone_disks, view);
+        self.end_operation(disk.deleting, Progress::Succeeded);
+    }
+
+    /// The group goes with everything that is still in it.
+    fn group_deleted(&mut self, name: &str) {
+        let Some(group) = self.groups.get(name) else {
+            return;
+        };
+        let prefix = format!("{}/", group.id.key());
+        let within = |key: &String| key.starts_with(&prefix);
+        for key in self
+            .vms
+            .keys()
+            .filter(|key| within(key))
+            .cloned()
+            .collect::<Vec<_>>()
+        {
+            self.announce_stop(&key, StopReason::Deleted);
+            self.vm_deleted(&key);
+        }
+        for key in self
+            .nics
+            .keys()
+            .filter(|key| within(key))
+            .cloned()
+            .collect::<Vec<_>>()
+        {
+            let Some(nic) = self.nics.get_mut(&key) else {
+                continue;
+            };
+            nic.attached_to = None;
+            let epoch = nic.epoch;
+            self.nic_deleted(&key, epoch);
+        }
+        for key in self
+            .disks
+            .keys()
+            .filter(|key| within(key))
+            .cloned()
+            .collect::<Vec<_>>()
+        {
+            let Some(disk) = self.disks.get_mut(&key) else {
+                continue;
+            };
+            disk.owner = None;
+            let epoch = disk.epoch;
+            self.disk_deleted(&key, epoch);
+        }
+        self.documents.retain(|key, _| !within(key));
+        let operation = self.groups.remove(name).and_then(|group| group.deleting);
+        self.end_operation(operation, Progress::Succeeded);
+    }
+}
+
+// Power.
+impl Cloud {
+    /// Starts a power operation towards `goal`; gives its id.
+    pub(crate) fn begin_power(
+        &mut self,
+        key: &str,
+        goal: Power,
+        reason: Option<StopReason>,
+    ) -> String {
+        if let Some(reason) = reason {
+            self.announce_stop(key, reason);
+        }
+        let operation = self.start_operation(Owner::Compute, Some(key.to_owned()));
+        if let Some(vm) = self.vms.get_mut(key) {
+            vm.provisioning = Provisioning::Updating;
+            vm.power = Some(match goal {
+                Power::Stopped => Power::Stopping,
+                Power::Deallocated => Power::Deallocating,
+                _ => Power::Starting,
+            });
+            vm.power_goal = Some(goal);
+            vm.operation = Some(operation.clone());
+            vm.epoch += 1;
+            vm.etag += 1;
+            let epoch = vm.epoch;
+            let delay = self.draw(Step::Power, &draw_name(key, epoch));
+            self.after(
+                delay,
+                Timer::VmPower {
+                    vm: key.to_owned(),
+                    epoch,
+                },
+            );
+        }
+        operation
+    }
+
+    fn vm_power_done(&mut self, key: &str) {
+        let Some(goal) = self.vms.get_mut(key).and_then(|vm| vm.power_goal.take()) else {
+            return;
+        };
+        match goal {
+            Power::Deallocated => self.release_capacity(key),
+            Power::Running => {
+                if let Err(error) = self.take_room_again(key) {
+                    self.end_power(key, Power::Deallocated, Progress::Failed(error));
+                    return;
+                }
+            }
+            _ => {}
+        }
+        self.end_power(key, goal, Progress::Succeeded);
+        if goal == Power::Running {
+            let now = self.now;
+            if let Some(vm) = self.vms.get_mut(key) {
+                vm.running_since = Some(now);
+            }
+            self.announce_start(key);
+        }
+    }
+
+    fn end_power(&mut self, key: &str, power: Power, progress: Progress) {
+        let Some(vm) = self.vms.get_mut(key) else {
+            return;
+        };
+        vm.power = Some(power);
+        vm.provisioning = Provisioning::Succeeded;
+        let operation = vm.operation.take();
+        self.end_operation(operation, progress);
+    }
+
+    /// A deallocated machine that starts needs a place like a new one.
+    fn take_room_again(&mut self, key: &str) -> Result<(), ArmError> {
+        let Some(vm) = self.vms.get(key) else {
+            return Ok(());
+        };
+        if vm.allocation.is_some() {
+            return Ok(());
+        }
+        let placement = vm.spec.placement.clone();
+        if let Some(refusal) = self.capacity.refusal(&placement) {
+            return Err(self.refusal_error(refusal, &placement));
+        }
+        self.capacity.take(&placement);
+        if let Some(vm) = self.vms.get_mut(key) {
+            vm.allocation = Some(placement);
+        }
+        Ok(())
+    }
+}
+
+// Eviction.
+impl Cloud {
+    /// Announces the eviction of a spot machine and sets its deadline. A machine that is already
+    /// going away is left alone.
+    pub(crate) fn announce_eviction(&mut self, key: &str) {
+        let notice = SignedDuration::from_secs(i64::from(self.config.spot.eviction_notice_seconds));
+        let not_before = self.now + notice;
+        let event_id = self.next_guid("scheduled-event").to_uppercase();
+        let Some(vm) = self.vms.get_mut(key) else {
+            return;
+        };
+        if vm.provisioning == Provisioning::Deleting || vm.evicted_at.is_some() {
+            return;
+        }
+        vm.evicted_at = Some(not_before);
+        let (epoch, provider_id, announced) = (vm.epoch, vm.id.provider_id(), vm.announced);
+        if announced {
+            self.events.push(CloudEvent::ScheduledEvent {
+                provider_id,
+                event_id,
+                not_before,
+            });
+        }
+        self.timers.set(
+            not_before,
+            Timer::Evicted {
+                vm: key.to_owned(),
+                epoch,
+            },
+        );
+    }
+
+    fn vm_evicted(&mut self, key: &str) {
+        self.preempt_operation(key);
+        self.announce_stop(key, StopReason::Evicted);
+        let Some(vm) = self.vms.get_mut(key) else {
+            return;
+        };
+        vm.evicted = true;
+        vm.evicted_at = None;
+        match vm.spec.eviction_policy {
+            EvictionPolicy::Delete => self.set_deleting(key, None),
+            EvictionPolicy::Deallocate => {
+                vm.power = Some(Power::Deallocated);
+                vm.provisioning = Provisioning::Succeeded;
+                vm.epoch += 1;
+                // The cores go on counting against the spot quota.
+                self.release_capacity(key);
+            }
+        }
+    }
+}
+
+// Refusals.
+impl Cloud {
+    /// The error of a refusal, word for word as clients match it.
+    pub(crate) fn refusal_error(&self, refusal: Refusal, placement: &Placement) -> ArmError {
+        let spot = placement.capacity_type == CapacityType::Spot;
+        let guidance = "Read more about improving likelihood of allocation success at \
+                        http://aka.ms/allocation-guidance";
+        match refusal {
+            Refusal::SkuNotAvailable => ArmError::new(
+                409,
+                "SkuNotAvailable",
+                format!(
+                    "The requested VM size for resource 'Following SKUs have failed for Capacity \
+                     Restrictions: {}' is currently not available in location '{}'. Please try \
+                     another size or deploy to a different location or different zone. See \
+                     https://aka.ms/azureskunotavailable for details.",
+                    placement.size, self.config.region
+                ),
+            )
+            .target("sku.name"),
+            Refusal::AllocationFailed => ArmError::new(
+                409,
+                "AllocationFailed",
+                format!(
+                    "Allocation failed. We do not have sufficient capacity for the requested VM size \
+                     in this region. {guidance}."
+                ),
+            ),
+            Refusal::ZonalAllocationFailed => ArmError::new(
+                409,
+                "ZonalAllocationFailed",
+                format!(
+                    "Allocation failed. We do not have sufficient capacity for the requested VM size \
+                     in this zone. {guidance}"
+                ),
+            ),
+            Refusal::OverconstrainedAllocationRequest => {
+                overconstrained("OverconstrainedAllocationRequest", false, spot)
+            }
+            Refusal::OverconstrainedZonalAllocationRequest => {
+                overconstrained("OverconstrainedZonalAllocationRequest", true, spot)
+            }
+        }
+    }
+}
+
+fn overconstrained(code: &str, zonal: bool, spot: bool) -> ArmError {
+    let mut message = "Allocation failed. VM(s) with the following constraints cannot be allocated, \
+                       because the condition is too restrictive. Please remove some constraints and \
+                       try again. Constraints applied are:\n"
+        .to_owned();
+    if zonal {
+        message.push_str("  - Availability Zone\n");
+    }
+    if spot {
+        message.push_str(
+            "  - Low Priority VMs\n  - Preemptible VMs (VM might be preempted by another VM with a \
+             higher priority)\n",
+        );
+    }
+    message.push_str(
+        "  - Networking Constraints (such as Accelerated Networking or IPv6)\n  - VM Size\n",
+    );
+    ArmError::new(409, code, message)
+}
+
+/// The zone as node labels spell it.
+pub(crate) fn zone_label(region: &str, zone: Option<&str>) -> String {
+    zone.map_or_else(|| "0".to_owned(), |zone| format!("{region}-{zone}"))
+}
+
+/// The string members of a JSON object.
+pub(crate) fn string_map(value: Option<&Value>) -> BTreeMap<String, String> {
+    let members = value.and_then(Value::as_object).into_iter().flatten();
+    members
+        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
+        .collect()
+}
+
+/// Draws are named after the machine and the step of its life, not after how many requests others
+/// have sent before.
+fn draw_name(key: &str, epoch: u64) -> String {
+    format!("{key}/{}", epoch % EPOCHS_PER_LIFE)
+}
+
+/// Two resources that have the same name one after the other never share an epoch.
+pub(crate) const EPOCHS_PER_LIFE: u64 = 1 << 16;
