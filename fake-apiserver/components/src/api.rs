@@ -109,6 +109,19 @@ pub enum Operation {
     Delete(Value),
 }
 
+impl Operation {
+    /// The verb as authorization and audit spell it.
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::Create(_) => "create",
+            Self::Update(_) => "update",
+            Self::Patch { .. } => "patch",
+            Self::Delete(_) => "delete",
+        }
+    }
+}
+
 /// One request of one component.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
