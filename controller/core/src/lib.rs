@@ -20,6 +20,8 @@
 
 pub mod disruption;
 pub mod explain;
+#[cfg(any(test, feature = "fixture"))]
+pub mod fixture;
 pub mod labels;
 pub mod lifecycle;
 pub mod model;

@@ -1,13 +1,80 @@
 //! Where pods go: existing nodes, in-flight claims, new claims.
+//!
+//! A snapshot is compiled once (`engine`): label keys and values become small integers, instance
+//! types become columns (`catalog`), pods become classes (`class`). A run (`solve`) places pods on
+//! it and leaves it unchanged, so that many runs can share one compiled snapshot.
 
 mod placement;
+
+mod bits;
+mod catalog;
+mod claim;
+mod class;
+mod compiled;
+mod engine;
+mod finish;
+mod reasons;
+mod solve;
+mod template;
+mod universe;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use bits::Bits;
+use class::ClassId;
+use engine::Engine;
+use solve::{RunInput, RunPod};
 
 pub use placement::{
     MinValuesPolicy, NewClaim, Placement, PreferencePolicy, SchedulingInput, SchedulingOptions,
 };
 
+use crate::explain::{Explanation, Reason};
+
 /// Decides where pods go. Never fails: a pod without a place is in
 /// [`Placement::unschedulable`] with its reasons.
 pub fn schedule(input: &SchedulingInput<'_>) -> Placement {
-    Placement { out_of_steps: !input.pods.is_empty(), ..Placement::default() }
+    let mut engine = Engine::new(input.snapshot, input.pods.iter(), input.options);
+    let mut excluded = Bits::none(engine.nodes.len());
+    for (index, base) in engine.nodes.iter().enumerate() {
+        if input.excluded.contains(&base.node.name) {
+            excluded.insert(index);
+        }
+    }
+    let pods = input
+        .pods
+        .iter()
+        .map(|pod| RunPod { pod, class: engine.class_of(&pod.shape), exempt: true })
+        .collect();
+    let run_input = RunInput { pods, excluded, guarded: Bits::default() };
+    let outcome = solve::run(&mut engine, &run_input);
+    let pods = &run_input.pods;
+    let mut placement = Placement { out_of_steps: outcome.out_of_steps, ..Placement::default() };
+    for (node, indexes) in &outcome.existing {
+        let keys = indexes.iter().map(|&index| pods[index].pod.key.clone()).collect();
+        placement.existing.insert(engine.nodes[*node].node.name.clone(), keys);
+    }
+    for claim in &outcome.claims {
+        if let Some(order) = finish::truncate(&engine, claim) {
+            placement.new_claims.push(finish::new_claim(&engine, claim, &order, pods));
+            continue;
+        }
+        let reason = Reason::MinValues { key: "".into(), have: 0, need: 0 };
+        let pool = engine.templates[claim.template].pool.name.clone();
+        for &index in &claim.pods {
+            let mut explanation = Explanation::default();
+            explanation.pools.insert(pool.clone(), reason.clone());
+            placement.unschedulable.insert(pods[index].pod.key.clone(), explanation);
+        }
+    }
+    let mut by_class: BTreeMap<ClassId, Explanation> = BTreeMap::new();
+    for &(index, class) in &outcome.failed {
+        let explanation = by_class
+            .entry(class)
+            .or_insert_with(|| reasons::explain(&mut engine, class, &outcome.limits));
+        placement.unschedulable.insert(pods[index].pod.key.clone(), explanation.clone());
+    }
+    placement
 }

@@ -1,0 +1,274 @@
+//! New claims while they are filled: requirements and instance types that only narrow.
+
+use std::rc::Rc;
+
+use super::bits::Bits;
+use super::class::{Class, ClassId, Fresh};
+use super::compiled::ReqSet;
+use super::engine::{Engine, ports_conflict};
+use super::placement::MinValuesPolicy;
+use super::template::plus;
+use super::universe::{Amounts, Universe};
+use crate::model::HostPort;
+use crate::quantity;
+
+/// A claim that is not created yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Claim {
+    pub(crate) template: usize,
+    pub(crate) reqs: ReqSet,
+    pub(crate) types: Bits,
+    /// Requests of its pods, without DaemonSet pods.
+    pub(crate) total: Amounts,
+    pub(crate) pods: Vec<usize>,
+    ports: Vec<HostPort>,
+}
+
+/// What a pod is tried against.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Base<'c> {
+    template: usize,
+    reqs: &'c ReqSet,
+    types: &'c Bits,
+    total: &'c Amounts,
+    ports: &'c [HostPort],
+}
+
+/// A claim's requirements and types after one more pod.
+#[derive(Debug)]
+pub(crate) struct Narrowed {
+    pub(crate) reqs: ReqSet,
+    pub(crate) types: Bits,
+}
+
+impl Claim {
+    pub(crate) fn new(template: usize, reqs: ReqSet, types: Bits, universe: &Universe) -> Self {
+        let total = Amounts::from_elem(0, universe.resource_count());
+        Self { template, reqs, types, total, pods: Vec::new(), ports: Vec::new() }
+    }
+
+    pub(crate) fn as_base(&self) -> Base<'_> {
+        Base {
+            template: self.template,
+            reqs: &self.reqs,
+            types: &self.types,
+            total: &self.total,
+            ports: &self.ports,
+        }
+    }
+
+    /// Adds a pod for which the claim has been narrowed.
+    pub(crate) fn take(&mut self, pod: usize, class: &Class) {
+        self.pods.push(pod);
+        self.total = plus(&self.total, &class.requests);
+        self.ports.extend(class.shape.host_ports.iter().cloned());
+    }
+}
+
+/// Narrows a claim for one more pod of a class; `None` when it does not fit, now or ever.
+pub(crate) fn narrow(engine: &Engine<'_>, base: &Base<'_>, class: ClassId) -> Option<Narrowed> {
+    let class = &engine.classes[class];
+    let template = &engine.templates[base.template];
+    let catalog = &engine.catalogs[template.catalog];
+    let ports = &class.shape.host_ports;
+    if ports.iter().any(|port| base.ports.iter().any(|taken| ports_conflict(port, taken))) {
+        return None;
+    }
+    let total = plus(base.total, &class.requests);
+    let mut fitting = template.fitting(catalog, &total, ports);
+    fitting.and_assign(base.types);
+    if !fitting.any() || base.reqs.conflict(&class.full, &engine.universe).is_some() {
+        return None;
+    }
+    class.volumes.iter().find_map(|alternative| {
+        let mut reqs = base.reqs.clone();
+        let mut changed = Bits::default();
+        for (key, req) in class.full.iter() {
+            if reqs.narrow(key, req) {
+                changed.insert(key);
+            }
+        }
+        if reqs.conflict(alternative, &engine.universe).is_some() {
+            return None;
+        }
+        for (key, req) in alternative.iter() {
+            if reqs.narrow(key, req) {
+                changed.insert(key);
+            }
+        }
+        let mut types = fitting.clone();
+        filter_types(engine, base.template, &reqs, &changed, &mut types);
+        (types.any() && min_values_hold(engine, base.template, &reqs, &types))
+            .then_some(Narrowed { reqs, types })
+    })
+}
+
+/// Drops types that no longer agree with requirements that have changed.
+pub(crate) fn filter_types(
+    engine: &Engine<'_>,
+    template: usize,
+    reqs: &ReqSet,
+    changed: &Bits,
+    types: &mut Bits,
+) {
+    let catalog = &engine.catalogs[engine.templates[template].catalog];
+    for key in changed.iter() {
+        if let Some(req) = reqs.get(key) {
+            types.and_assign(&catalog.matching(key, req));
+        }
+    }
+    if changed.intersects(&catalog.cell_keys) {
+        types.and_assign(&catalog.offered(reqs, &engine.universe));
+    }
+}
+
+/// Whether enough distinct values stay possible.
+pub(crate) fn min_values_hold(
+    engine: &Engine<'_>,
+    template: usize,
+    reqs: &ReqSet,
+    types: &Bits,
+) -> bool {
+    let catalog = &engine.catalogs[engine.templates[template].catalog];
+    reqs.iter().all(|(key, req)| {
+        req.min_values.is_none_or(|need| catalog.distinct_values(key, types) >= need)
+    })
+}
+
+/// A new claim of a template for one pod of a class, before limits; remembered.
+pub(crate) fn fresh<'e>(engine: &'e mut Engine<'_>, class: ClassId, template: usize) -> &'e Fresh {
+    if engine.classes[class].fresh[template].is_none() {
+        let computed = compute_fresh(engine, class, template);
+        engine.classes[class].fresh[template] = Some(computed);
+    }
+    engine.classes[class].fresh[template].as_ref().expect("computed above")
+}
+
+fn compute_fresh(engine: &Engine<'_>, class: ClassId, template: usize) -> Fresh {
+    let from = &engine.templates[template];
+    let tolerations = &engine.classes[class].shape.tolerations;
+    if crate::taints::first_untolerated(&from.pool.taints, tolerations).is_some() {
+        return Fresh::Never;
+    }
+    let mut reqs = from.reqs.clone();
+    if engine.options.min_values == MinValuesPolicy::BestEffort {
+        // Lowered to what the pod leaves possible, once, when the claim is opened.
+        for (key, req) in from.reqs.iter().filter(|(_, req)| req.min_values.is_some()) {
+            reqs.insert(key, Rc::new(req.with_min_values(None)));
+        }
+    }
+    let total = Amounts::from_elem(0, engine.universe.resource_count());
+    let base = Base { template, reqs: &reqs, types: &from.types, total: &total, ports: &[] };
+    match narrow(engine, &base, class) {
+        None => Fresh::Never,
+        Some(mut narrowed) => {
+            if engine.options.min_values == MinValuesPolicy::BestEffort {
+                lower_min_values(engine, template, &mut narrowed);
+            }
+            Fresh::Fits { reqs: narrowed.reqs, types: narrowed.types }
+        }
+    }
+}
+
+fn lower_min_values(engine: &Engine<'_>, template: usize, narrowed: &mut Narrowed) {
+    let from = &engine.templates[template];
+    let catalog = &engine.catalogs[from.catalog];
+    for (key, original) in from.reqs.iter() {
+        let Some(need) = original.min_values else { continue };
+        let have = catalog.distinct_values(key, &narrowed.types);
+        if let Some(req) = narrowed.reqs.get(key) {
+            let lowered = Rc::new(req.with_min_values(Some(need.min(have))));
+            narrowed.reqs.insert(key, lowered);
+        }
+    }
+}
+
+/// What a pool's limits leave.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Limits {
+    /// Remaining amount by resource.
+    resources: Vec<(usize, i64)>,
+    /// Remaining nodes.
+    nodes: Option<i64>,
+}
+
+impl Limits {
+    /// By template: limits − capacity of the pool's active nodes.
+    pub(crate) fn of(engine: &Engine<'_>, excluded: &Bits) -> Vec<Self> {
+        let limited = |template: &super::template::Template<'_>| {
+            let pool = template.pool;
+            let resources = pool.limits.iter().filter_map(|(name, &limit)| {
+                engine.universe.resource(name).map(|resource| (resource, limit))
+            });
+            let nodes = pool.limits.get(quantity::NODES).copied();
+            let mut limits = Self { resources: resources.collect(), nodes };
+            if limits.resources.is_empty() && limits.nodes.is_none() {
+                return limits;
+            }
+            for (index, base) in engine.nodes.iter().enumerate() {
+                let ours = base.node.claim.as_ref().is_some_and(|claim| claim.pool == pool.name);
+                if ours && engine.active.get(index) && !excluded.get(index) {
+                    limits.subtract(|resource| {
+                        base.node.capacity.get(engine.universe.resource_name(resource))
+                    });
+                }
+            }
+            limits
+        };
+        engine.templates.iter().map(limited).collect()
+    }
+
+    fn subtract(&mut self, used: impl Fn(usize) -> i64) {
+        for (resource, left) in &mut self.resources {
+            *left = left.saturating_sub(used(*resource));
+        }
+        if let Some(nodes) = &mut self.nodes {
+            *nodes = nodes.saturating_sub(1);
+        }
+    }
+
+    /// Drops types that would exceed a limit; `false` when nothing is left.
+    pub(crate) fn restrict(
+        &self,
+        engine: &Engine<'_>,
+        template: usize,
+        types: &mut Bits,
+    ) -> bool {
+        if self.nodes.is_some_and(|left| left <= 0) {
+            return false;
+        }
+        if !self.resources.is_empty() {
+            for index in types.clone().iter() {
+                if self.exceeded(engine, template, index).is_some() {
+                    types.remove(index);
+                }
+            }
+        }
+        types.any()
+    }
+
+    /// The limited resource of which the type has more than is left.
+    pub(crate) fn exceeded(
+        &self,
+        engine: &Engine<'_>,
+        template: usize,
+        index: usize,
+    ) -> Option<usize> {
+        let capacity = &engine.catalogs[engine.templates[template].catalog].capacity[index];
+        let over = |&&(resource, left): &&(usize, i64)| capacity[resource] > left;
+        self.resources.iter().find(over).map(|&(resource, _)| resource)
+    }
+
+    /// Whether the limit on nodes is used up.
+    pub(crate) fn nodes_exhausted(&self) -> bool {
+        self.nodes.is_some_and(|left| left <= 0)
+    }
+
+    /// Takes off the largest capacity among the types: the claim may become any of them.
+    pub(crate) fn take(&mut self, engine: &Engine<'_>, template: usize, types: &Bits) {
+        let catalog = &engine.catalogs[engine.templates[template].catalog];
+        self.subtract(|resource| {
+            types.iter().map(|index| catalog.capacity[index][resource]).max().unwrap_or(0)
+        });
+    }
+}

@@ -1,0 +1,106 @@
+//! From filled claims to claims to create.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::bits::Bits;
+use super::claim::{Claim, min_values_hold};
+use super::compiled::Req;
+use super::engine::Engine;
+use super::placement::{MinValuesPolicy, NewClaim};
+use super::solve::RunPod;
+use super::template::{SIMULATION_KEYS, plus};
+use crate::labels;
+use crate::model::{CapacityType, Price};
+use crate::requirements::{Operator, RequirementSpec};
+
+/// Most instance types of one claim (Karpenter `MaxInstanceTypes`): more do not help a launch and
+/// make the object large.
+pub(crate) const INSTANCE_TYPES_MAX: usize = 600;
+
+/// Cuts a claim to its cheapest types; `None` when `minValues` no longer holds then.
+pub(crate) fn truncate(engine: &Engine<'_>, claim: &Claim) -> Option<Vec<(Price, usize)>> {
+    let catalog = &engine.catalogs[engine.templates[claim.template].catalog];
+    let mut order = catalog.by_price(&claim.types, &claim.reqs, &engine.universe);
+    if order.len() > INSTANCE_TYPES_MAX {
+        order.truncate(INSTANCE_TYPES_MAX);
+        let mut kept = Bits::none(catalog.len());
+        for &(_, index) in &order {
+            kept.insert(index);
+        }
+        let strict = engine.options.min_values == MinValuesPolicy::Strict;
+        if strict && !min_values_hold(engine, claim.template, &claim.reqs, &kept) {
+            return None;
+        }
+    }
+    Some(order)
+}
+
+/// The claim to create, with these instance types, cheapest first.
+pub(crate) fn new_claim(
+    engine: &Engine<'_>,
+    claim: &Claim,
+    order: &[(Price, usize)],
+    pods: &[RunPod<'_>],
+) -> NewClaim {
+    let template = &engine.templates[claim.template];
+    let catalog = &engine.catalogs[template.catalog];
+    let mut kept = Bits::none(catalog.len());
+    for &(_, index) in order {
+        kept.insert(index);
+    }
+    let overhead = template.least_overhead(&kept, &engine.universe);
+    let names = order.iter().map(|&(_, index)| catalog.types[index].name.clone()).collect();
+    NewClaim {
+        pool: template.pool.name.clone(),
+        requirements: requirements(engine, claim, &kept),
+        instance_types: names,
+        price: order.first().map_or(Price(0), |&(price, _)| price),
+        requests: engine.universe.to_resources(&plus(&claim.total, &overhead)),
+        pods: claim.pods.iter().map(|&index| pods[index].pod.key.clone()).collect(),
+    }
+}
+
+/// Everything the claim asks for, but the host name and labels that nodes get later; instance
+/// types and capacity types as what is left of them.
+fn requirements(engine: &Engine<'_>, claim: &Claim, kept: &Bits) -> Vec<RequirementSpec> {
+    let universe = &engine.universe;
+    let catalog = &engine.catalogs[engine.templates[claim.template].catalog];
+    let mut reqs = claim.reqs.clone();
+    let mut capacity_types: BTreeMap<CapacityType, ()> = BTreeMap::new();
+    for cell in &catalog.cells {
+        if cell.available.intersects(kept) && cell.agrees(&claim.reqs, universe) {
+            capacity_types.insert(cell.capacity_type, ());
+        }
+    }
+    let mut bits = Bits::default();
+    for capacity_type in capacity_types.keys() {
+        bits.insert(
+            universe
+                .value(universe.capacity_type, capacity_type.as_str())
+                .expect("capacity types of offerings are interned"),
+        );
+    }
+    let min_values = |key| claim.reqs.get(key).and_then(|req| req.min_values);
+    let narrowed = Req::one_of(bits).with_min_values(min_values(universe.capacity_type));
+    reqs.insert(universe.capacity_type, Rc::new(narrowed));
+    let mut public = reqs.to_requirements(universe);
+    public.remove(labels::HOSTNAME);
+    public.remove(labels::INSTANCE_TYPE);
+    for key in SIMULATION_KEYS {
+        public.remove(key);
+    }
+    let mut specs = public.to_specs();
+    let mut names: Vec<Arc<str>> =
+        kept.iter().map(|index| catalog.types[index].name.shared()).collect();
+    names.sort();
+    specs.push(RequirementSpec {
+        key: labels::INSTANCE_TYPE.into(),
+        operator: Operator::In,
+        values: names,
+        min_values: min_values(universe.instance_type),
+    });
+    specs.sort();
+    specs
+}

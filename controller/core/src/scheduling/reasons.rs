@@ -1,0 +1,182 @@
+//! Why a class found no place, pool by pool and type by type.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::claim::{Limits, fresh};
+use super::class::{ClassId, Fresh};
+use super::engine::{Engine, fits};
+use super::template::plus;
+use super::universe::KeyId;
+use crate::explain::{Explanation, Reason};
+use crate::quantity;
+use crate::taints;
+
+/// Explains why a class in its most relaxed form has no place.
+pub(crate) fn explain(engine: &mut Engine<'_>, class: ClassId, limits: &[Limits]) -> Explanation {
+    let mut explanation = Explanation::default();
+    for (name, catalog) in &engine.snapshot.pools {
+        // Static pools are not for pending pods: they are no candidates.
+        if catalog.pool.replicas.is_some() {
+            continue;
+        }
+        if !catalog.pool.ready || catalog.instance_types.is_empty() {
+            explanation.pools.insert(name.clone(), Reason::NodeClassNotReady);
+        }
+    }
+    for template in 0..engine.templates.len() {
+        explain_template(engine, class, template, &limits[template], &mut explanation);
+    }
+    explanation
+}
+
+fn explain_template(
+    engine: &mut Engine<'_>,
+    class: ClassId,
+    template: usize,
+    limits: &Limits,
+    explanation: &mut Explanation,
+) {
+    let never = matches!(fresh(engine, class, template), Fresh::Never);
+    let compiled = &engine.classes[class];
+    let from = &engine.templates[template];
+    let pool = from.pool.name.clone();
+    if explanation.pools.contains_key(&pool) {
+        return;
+    }
+    if let Some(taint) = taints::first_untolerated(&from.pool.taints, &compiled.shape.tolerations) {
+        let reason = Reason::PoolTaintNotTolerated { taint: taints::display(taint) };
+        explanation.pools.insert(pool, reason);
+        return;
+    }
+    if let Some(key) = from.reqs.conflict(&compiled.full, &engine.universe) {
+        let key = Arc::clone(engine.universe.key_name(key));
+        explanation.pools.insert(pool, Reason::PoolRequirementsIncompatible { key });
+        return;
+    }
+    let mut counts: BTreeMap<Reason, u32> = BTreeMap::new();
+    let mut nearest: Option<(Nearness, usize, Reason)> = None;
+    for index in 0..engine.catalogs[from.catalog].len() {
+        let (nearness, reason) = type_reason(engine, class, template, limits, index);
+        *counts.entry(reason.clone()).or_default() += 1;
+        let closer = nearest.as_ref().is_none_or(|(best, other, _)| {
+            let names = &engine.catalogs[from.catalog].types;
+            (nearness, &names[index].name) < (*best, &names[*other].name)
+        });
+        if closer {
+            nearest = Some((nearness, index, reason));
+        }
+    }
+    if let Some((_, index, reason)) = nearest {
+        let name = engine.catalogs[from.catalog].types[index].name.clone();
+        // A type that would do by itself was left out for a reason that concerns all of them.
+        let reason = match reason {
+            Reason::Chosen if never => pool_reason(engine, class, template),
+            reason => reason,
+        };
+        explanation.pools.insert(pool.clone(), reason);
+        explanation.nearest.insert(pool.clone(), name);
+    }
+    explanation.types.insert(pool, counts);
+}
+
+/// How far a type came, and how much was missing there: smaller is nearer.
+type Nearness = (u8, i64);
+
+/// The one reason that keeps a type from serving a pod of the class alone.
+fn type_reason(
+    engine: &Engine<'_>,
+    class: ClassId,
+    template: usize,
+    limits: &Limits,
+    index: usize,
+) -> (Nearness, Reason) {
+    let compiled = &engine.classes[class];
+    let from = &engine.templates[template];
+    let catalog = &engine.catalogs[from.catalog];
+    let universe = &engine.universe;
+    let mut reqs = from.reqs.clone();
+    for (key, req) in compiled.full.iter() {
+        reqs.narrow(key, req);
+    }
+    if let Some(key) = catalog.reqs[index].disjoint(&reqs) {
+        // Types outside the pool's own list are the farthest.
+        let pool_excludes = catalog.reqs[index].disjoint(&from.reqs).is_some();
+        return ((if pool_excludes { 9 } else { 8 }, 0), label_reason(engine, key));
+    }
+    let mut listed =
+        catalog.cells.iter().filter(|c| c.listed.get(index) && c.agrees(&reqs, universe));
+    if listed.clone().next().is_none() {
+        return ((7, 0), Reason::ZoneExcluded);
+    }
+    let allocatable = &catalog.allocatable[index];
+    let group = from.groups.iter().find(|group| group.types.get(index));
+    let with_daemons =
+        group.map_or_else(|| compiled.requests.clone(), |g| plus(&compiled.requests, &g.overhead));
+    if !fits(&compiled.requests, allocatable) {
+        return short(engine, &compiled.requests, allocatable);
+    }
+    if !fits(&with_daemons, allocatable) {
+        return ((5, 0), Reason::DaemonOverhead);
+    }
+    if !listed.any(|cell| cell.available.get(index)) {
+        return ((4, 0), Reason::RecentAllocationFailure);
+    }
+    if group.is_some_and(|group| group.has_port_conflict(&compiled.shape.host_ports)) {
+        return ((3, 0), Reason::HostPort);
+    }
+    if limits.nodes_exhausted() {
+        return ((2, 0), Reason::PoolLimitExceeded { resource: quantity::NODES.into() });
+    }
+    if let Some(resource) = limits.exceeded(engine, template, index) {
+        let resource = Arc::clone(universe.resource_name(resource));
+        return ((1, 0), Reason::PoolLimitExceeded { resource });
+    }
+    ((0, 0), Reason::Chosen)
+}
+
+fn label_reason(engine: &Engine<'_>, key: KeyId) -> Reason {
+    if key == engine.universe.zone || key == engine.universe.capacity_type {
+        Reason::ZoneExcluded
+    } else {
+        Reason::SkuLabelMismatch { key: Arc::clone(engine.universe.key_name(key)) }
+    }
+}
+
+fn short(engine: &Engine<'_>, requests: &[i64], allocatable: &[i64]) -> (Nearness, Reason) {
+    // The scarcest resource, in thousandths of the request: comparable across units.
+    let missing = |resource: usize| requests[resource] - allocatable[resource];
+    let share = |&resource: &usize| {
+        let thousandths = i128::from(missing(resource)) * 1000 / i128::from(requests[resource]);
+        i64::try_from(thousandths).unwrap_or(i64::MAX)
+    };
+    let scarce = (0..requests.len()).filter(|&resource| missing(resource) > 0).max_by_key(share);
+    let resource = scarce.expect("the caller found that something is missing");
+    let name = engine.universe.resource_name(resource);
+    let reason = if &**name == quantity::PODS {
+        Reason::MaxPods
+    } else {
+        Reason::TooSmall { resource: Arc::clone(name), short_by: missing(resource) }
+    };
+    ((6, share(&resource)), reason)
+}
+
+/// Why a template refuses a class although some type would do.
+fn pool_reason(engine: &Engine<'_>, class: ClassId, template: usize) -> Reason {
+    let from = &engine.templates[template];
+    let compiled = &engine.classes[class];
+    let volumes_fit = compiled
+        .volumes
+        .iter()
+        .any(|alternative| from.reqs.conflict(alternative, &engine.universe).is_none());
+    let catalog = &engine.catalogs[from.catalog];
+    for (key, req) in from.reqs.iter() {
+        let Some(need) = req.min_values else { continue };
+        let have = catalog.distinct_values(key, &from.types);
+        if have < need || volumes_fit {
+            let key = Arc::clone(engine.universe.key_name(key));
+            return Reason::MinValues { key, have, need };
+        }
+    }
+    Reason::VolumeZone
+}

@@ -1,0 +1,278 @@
+//! First-fit over existing nodes, open claims and templates, in upstream's order.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::bits::Bits;
+use super::claim::{Claim, Limits, fresh, narrow};
+use super::class::{ClassId, Fresh};
+use super::engine::{Engine, fits, ports_conflict};
+use super::universe::Amounts;
+use crate::model::{HostPort, Pod};
+
+/// A pod of one run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RunPod<'p> {
+    pub(crate) pod: &'p Pod,
+    pub(crate) class: ClassId,
+    /// May use nodes that are inside their `consolidateAfter`.
+    pub(crate) exempt: bool,
+}
+
+/// What one run is asked.
+#[derive(Debug)]
+pub(crate) struct RunInput<'p> {
+    pub(crate) pods: Vec<RunPod<'p>>,
+    /// Nodes that take nothing and do not count against limits.
+    pub(crate) excluded: Bits,
+    /// Nodes that only take exempt pods.
+    pub(crate) guarded: Bits,
+}
+
+/// What one run answers; pods by index into its input.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) existing: BTreeMap<usize, Vec<usize>>,
+    pub(crate) claims: Vec<Claim>,
+    /// Pods without a place, with the class in its most relaxed form.
+    pub(crate) failed: Vec<(usize, ClassId)>,
+    pub(crate) limits: Vec<Limits>,
+    pub(crate) out_of_steps: bool,
+}
+
+/// What a run knows about a class.
+#[derive(Debug)]
+struct ClassRun {
+    /// Nodes that may still take it: resources only shrink, so a refusal is for good.
+    nodes: Bits,
+    /// Claims that never will.
+    dead: Bits,
+    /// Number of claims when it last found no place: only a new one can change that.
+    failed_at: Option<usize>,
+}
+
+#[derive(Debug)]
+struct NodeState {
+    remaining: Amounts,
+    ports: Vec<HostPort>,
+}
+
+struct Run<'e, 'a, 'p> {
+    engine: &'e mut Engine<'a>,
+    input: &'p RunInput<'p>,
+    classes: BTreeMap<ClassId, ClassRun>,
+    touched: BTreeMap<usize, NodeState>,
+    /// Open claims by number of pods.
+    by_count: BTreeMap<usize, Bits>,
+    steps_left: u64,
+    outcome: Outcome,
+}
+
+/// Places pods on a compiled snapshot; the snapshot itself stays as it is.
+pub(crate) fn run<'p>(engine: &mut Engine<'_>, input: &'p RunInput<'p>) -> Outcome {
+    let limits = Limits::of(engine, &input.excluded);
+    let steps_left = engine.options.steps_max;
+    let mut run = Run {
+        engine,
+        input,
+        classes: BTreeMap::new(),
+        touched: BTreeMap::new(),
+        by_count: BTreeMap::new(),
+        steps_left,
+        outcome: Outcome { limits, ..Outcome::default() },
+    };
+    run.place_all();
+    run.outcome
+}
+
+/// Queue length noted for a pod that has not been pushed back yet.
+const UNTRIED: usize = usize::MAX;
+
+/// CPU descending, memory descending, creation (whole seconds), UID.
+fn queue(engine: &Engine<'_>, pods: &[RunPod<'_>]) -> VecDeque<(usize, usize)> {
+    let key = |index: usize| {
+        let RunPod { pod, class, .. } = pods[index];
+        let requests = &engine.classes[class].requests;
+        (-requests[0], -requests[1], pod.created.as_second(), &*pod.uid)
+    };
+    let mut order: Vec<usize> = (0..pods.len()).collect();
+    order.sort_by(|&a, &b| key(a).cmp(&key(b)));
+    order.into_iter().map(|index| (index, UNTRIED)).collect()
+}
+
+impl Run<'_, '_, '_> {
+    /// Tries every pod; those that fail are tried again until a whole lap brings no progress.
+    fn place_all(&mut self) {
+        let mut queue = queue(self.engine, &self.input.pods);
+        while let Some((index, length_when_pushed)) = queue.pop_front() {
+            let length = queue.len() + 1;
+            if length == length_when_pushed || self.outcome.out_of_steps {
+                queue.push_front((index, length_when_pushed));
+                break;
+            }
+            if !self.try_pod(index) {
+                queue.push_back((index, length));
+            }
+        }
+        for (index, length_when_pushed) in queue {
+            // Never tried: the steps ran out, so there is nothing to say about it.
+            if length_when_pushed == UNTRIED {
+                continue;
+            }
+            let class = self.most_relaxed(self.input.pods[index].class);
+            self.outcome.failed.push((index, class));
+        }
+        self.outcome.failed.sort_unstable();
+    }
+
+    fn most_relaxed(&mut self, mut class: ClassId) -> ClassId {
+        while let Some(next) = self.engine.relaxed(class) {
+            class = next;
+        }
+        class
+    }
+
+    fn try_pod(&mut self, index: usize) -> bool {
+        let mut class = self.input.pods[index].class;
+        loop {
+            let Some(left) = self.steps_left.checked_sub(1) else {
+                self.outcome.out_of_steps = true;
+                return false;
+            };
+            self.steps_left = left;
+            if self.add(index, class) {
+                return true;
+            }
+            match self.engine.relaxed(class) {
+                Some(next) => class = next,
+                None => return false,
+            }
+        }
+    }
+
+    fn add(&mut self, pod: usize, class: ClassId) -> bool {
+        let open = self.outcome.claims.len();
+        let state = self.class_run(class);
+        if state.failed_at == Some(open) {
+            return false;
+        }
+        if self.add_to_node(pod, class)
+            || self.add_to_claim(pod, class)
+            || self.open_claim(pod, class)
+        {
+            return true;
+        }
+        // A guarded node may refuse this pod and take another of its class.
+        if !self.input.guarded.any() {
+            self.class_run(class).failed_at = Some(open);
+        }
+        false
+    }
+
+    fn class_run(&mut self, class: ClassId) -> &mut ClassRun {
+        self.classes.entry(class).or_insert_with(|| {
+            let mut nodes = self.engine.candidate_nodes(class).clone();
+            nodes.and_not_assign(&self.input.excluded);
+            ClassRun { nodes, dead: Bits::default(), failed_at: None }
+        })
+    }
+
+    fn add_to_node(&mut self, pod: usize, class: ClassId) -> bool {
+        let none = Bits::default();
+        let blocked = if self.input.pods[pod].exempt { &none } else { &self.input.guarded };
+        let compiled = &self.engine.classes[class];
+        let state = self.classes.get_mut(&class).expect("made by the caller");
+        let mut from = 0;
+        while let Some(node) = state.nodes.next_without(from, blocked) {
+            from = node + 1;
+            let base = &self.engine.nodes[node];
+            let touched = self.touched.get(&node);
+            let remaining = touched.map_or(&base.remaining, |touched| &touched.remaining);
+            let own_ports = touched.map_or(&[][..], |touched| &touched.ports);
+            let port_taken = compiled.shape.host_ports.iter().any(|port| {
+                base.host_ports.iter().any(|taken| ports_conflict(port, taken))
+                    || own_ports.iter().any(|taken| ports_conflict(port, taken))
+            });
+            if port_taken || !fits(&compiled.requests, remaining) {
+                state.nodes.remove(node);
+                continue;
+            }
+            let touched = self.touched.entry(node).or_insert_with(|| NodeState {
+                remaining: base.remaining.clone(),
+                ports: Vec::new(),
+            });
+            for (have, want) in touched.remaining.iter_mut().zip(&compiled.requests) {
+                *have -= want;
+            }
+            touched.ports.extend(compiled.shape.host_ports.iter().cloned());
+            self.outcome.existing.entry(node).or_default().push(pod);
+            return true;
+        }
+        false
+    }
+
+    /// Open claims, those with fewest pods first, then in the order they were opened.
+    fn add_to_claim(&mut self, pod: usize, class: ClassId) -> bool {
+        let counts: Vec<usize> = self.by_count.keys().copied().collect();
+        for count in counts {
+            let mut from = 0;
+            loop {
+                let dead = &self.classes[&class].dead;
+                let Some(index) = self.by_count[&count].next_without(from, dead) else { break };
+                from = index + 1;
+                if self.join_claim(pod, class, index) {
+                    return true;
+                }
+                self.classes.get_mut(&class).expect("made by the caller").dead.insert(index);
+            }
+        }
+        false
+    }
+
+    fn join_claim(&mut self, pod: usize, class: ClassId, index: usize) -> bool {
+        let template = self.outcome.claims[index].template;
+        if matches!(fresh(self.engine, class, template), Fresh::Never) {
+            return false;
+        }
+        let claim = &self.outcome.claims[index];
+        let Some(narrowed) = narrow(self.engine, &claim.as_base(), class) else { return false };
+        let compiled = &self.engine.classes[class];
+        let claim = &mut self.outcome.claims[index];
+        claim.reqs = narrowed.reqs;
+        claim.types = narrowed.types;
+        let count = claim.pods.len();
+        claim.take(pod, compiled);
+        self.move_claim(index, count);
+        true
+    }
+
+    fn open_claim(&mut self, pod: usize, class: ClassId) -> bool {
+        for template in 0..self.engine.templates.len() {
+            let Fresh::Fits { reqs, types } = fresh(self.engine, class, template) else { continue };
+            let (reqs, mut types) = (reqs.clone(), types.clone());
+            let limits = &self.outcome.limits[template];
+            if !limits.restrict(self.engine, template, &mut types)
+                || !super::claim::min_values_hold(self.engine, template, &reqs, &types)
+            {
+                continue;
+            }
+            self.outcome.limits[template].take(self.engine, template, &types);
+            let index = self.outcome.claims.len();
+            let mut claim = Claim::new(template, reqs, types, &self.engine.universe);
+            claim.take(pod, &self.engine.classes[class]);
+            self.outcome.claims.push(claim);
+            self.by_count.entry(1).or_default().insert(index);
+            return true;
+        }
+        false
+    }
+
+    fn move_claim(&mut self, index: usize, count: usize) {
+        if let Some(bucket) = self.by_count.get_mut(&count) {
+            bucket.remove(index);
+            if !bucket.any() {
+                self.by_count.remove(&count);
+            }
+        }
+        self.by_count.entry(count + 1).or_default().insert(index);
+    }
+}
