@@ -137,7 +137,8 @@ impl Metrics {
             .sum()
     }
 
-    /// All series in the text format, version 0.0.4, sorted by name and labels.
+    /// All series in the text format, version 0.0.4: metrics in order of
+    /// declaration, series sorted by labels.
     pub fn encode(&self) -> String {
         let mut out = String::new();
         for (name, family) in self.lock().iter().filter(|(_, family)| !family.is_empty()) {
@@ -310,7 +311,34 @@ mod tests {
             &["approved", "a", "balanced"],
             0.3,
         );
-        insta::assert_snapshot!(metrics.encode(), @"");
+        insta::assert_snapshot!(metrics.encode(), @r#"
+        # HELP karpenter_nodeclaims_created_total NodeClaims created, by why and for which NodePool.
+        # TYPE karpenter_nodeclaims_created_total counter
+        karpenter_nodeclaims_created_total{reason="provisioned",nodepool="a\"",min_values_relaxed="false"} 1
+        karpenter_nodeclaims_created_total{reason="provisioned",nodepool="b",min_values_relaxed="false"} 2
+        # HELP karpenter_nodes_termination_duration_seconds From the deletion of a Node until it was gone.
+        # TYPE karpenter_nodes_termination_duration_seconds summary
+        karpenter_nodes_termination_duration_seconds{nodepool="a",quantile="0"} 2
+        karpenter_nodes_termination_duration_seconds{nodepool="a",quantile="0.5"} 4
+        karpenter_nodes_termination_duration_seconds{nodepool="a",quantile="0.9"} 4
+        karpenter_nodes_termination_duration_seconds{nodepool="a",quantile="0.99"} 4
+        karpenter_nodes_termination_duration_seconds{nodepool="a",quantile="1"} 4
+        karpenter_nodes_termination_duration_seconds_sum{nodepool="a"} 6
+        karpenter_nodes_termination_duration_seconds_count{nodepool="a"} 2
+        # HELP karpenter_consolidation_score Savings over disruption of a consolidation move.
+        # TYPE karpenter_consolidation_score histogram
+        karpenter_consolidation_score_bucket{decision="approved",nodepool="a",policy="balanced",le="0.1"} 0
+        karpenter_consolidation_score_bucket{decision="approved",nodepool="a",policy="balanced",le="0.25"} 0
+        karpenter_consolidation_score_bucket{decision="approved",nodepool="a",policy="balanced",le="0.33"} 1
+        karpenter_consolidation_score_bucket{decision="approved",nodepool="a",policy="balanced",le="0.5"} 1
+        karpenter_consolidation_score_bucket{decision="approved",nodepool="a",policy="balanced",le="1"} 1
+        karpenter_consolidation_score_bucket{decision="approved",nodepool="a",policy="balanced",le="2"} 1
+        karpenter_consolidation_score_bucket{decision="approved",nodepool="a",policy="balanced",le="5"} 1
+        karpenter_consolidation_score_bucket{decision="approved",nodepool="a",policy="balanced",le="10"} 1
+        karpenter_consolidation_score_bucket{decision="approved",nodepool="a",policy="balanced",le="+Inf"} 1
+        karpenter_consolidation_score_sum{decision="approved",nodepool="a",policy="balanced"} 0.3
+        karpenter_consolidation_score_count{decision="approved",nodepool="a",policy="balanced"} 1
+        "#);
     }
 
     #[test]
