@@ -31,3 +31,6 @@ pub use crate::{
     tls::{Authority, TlsError, TlsOptions},
 };
 pub use fake_arm_cloud as cloud;
+
+#[cfg(test)]
+mod tests;
