@@ -1,0 +1,28 @@
+//! Liveness: a claim that does not become a node in time is given up.
+//!
+//! Source: `sigs.k8s.io/karpenter` `pkg/controllers/nodeclaim/lifecycle/liveness.go`.
+
+use controller_core::lifecycle::{Liveness, LivenessInput, liveness};
+
+use super::{Draft, Outcome};
+use crate::context::Context;
+
+pub(super) fn check_liveness(ctx: &Context, draft: &Draft, outcome: &mut Outcome) {
+    let input = LivenessInput {
+        launched: draft.is_true("Launched"),
+        registered: draft.is_true("Registered"),
+        launched_changed: draft.changed_at("Launched"),
+        registered_changed: draft.changed_at("Registered"),
+    };
+    let reason = match liveness(&input, ctx.now()) {
+        Liveness::Registered => return,
+        Liveness::WaitUntil(time) => {
+            outcome.again(ctx.at(time));
+            return;
+        }
+        Liveness::LaunchTimeout => "launch_timeout",
+        Liveness::RegistrationTimeout => "registration_timeout",
+    };
+    tracing::info!(nodeclaim = draft.name(), reason, "terminating due to timeout");
+    outcome.delete(reason);
+}

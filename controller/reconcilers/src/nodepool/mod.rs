@@ -1,0 +1,121 @@
+//! NodePools: hash, validation, readiness, counters.
+
+mod counter;
+mod hash;
+mod readiness;
+mod validation;
+
+use std::sync::Arc;
+
+use controller_api::conditions::Conditioned;
+use controller_api::karpenter::v1::NodePool;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, ResourceExt};
+use serde_json::{Value, json};
+
+pub(crate) use self::counter::count;
+use crate::context::{Context, nothing_to_do};
+use crate::error::{Error, is_conflict, is_not_found};
+use crate::events::Note;
+use crate::objects::is_deleting;
+use crate::queue::Next;
+
+/// Brings one pool's annotations and conditions up to date.
+pub(crate) async fn reconcile(ctx: &Context, name: &str) -> Result<Next, Error> {
+    let Some(pool) = ctx.pool(name) else {
+        ctx.metrics.forget_pool(name);
+        return nothing_to_do();
+    };
+    if !ctx.is_managed(&pool.spec.template.spec.node_class_ref) || is_deleting(&*pool) {
+        return nothing_to_do();
+    }
+    let Some(pool) = hash::stamp(ctx, pool).await? else { return nothing_to_do() };
+    let mut wanted = NodePool::clone(&pool);
+    validation::validate(&mut wanted, ctx.now());
+    readiness::mirror_class(ctx, &mut wanted);
+    if wanted.conditions() != pool.conditions() {
+        let conditions = wanted.conditions();
+        let patch = json!({
+            "metadata": { "resourceVersion": pool.resource_version() },
+            "status": { "conditions": conditions },
+        });
+        if let Some(written) = patch_status(ctx, name, &patch).await? {
+            for note in transitions(&pool, &written) {
+                ctx.events.publish(&*written, note);
+            }
+        }
+    }
+    nothing_to_do()
+}
+
+/// Events for conditions that changed their status (`awslabs/operatorpkg`
+/// `status/controller.go`).
+fn transitions(before: &NodePool, after: &NodePool) -> Vec<Note> {
+    let known = ["ValidationSucceeded", "NodeClassReady", "Ready"];
+    known
+        .into_iter()
+        .filter_map(|type_| {
+            let new = after.condition(type_)?;
+            let old = before.condition(type_).map_or("Unknown", |c| c.status.as_str());
+            (old != new.status).then(|| {
+                let message = format!(
+                    "Status condition transitioned, Type: {type_}, Status: {old} -> {}, Reason: {}",
+                    new.status, new.reason
+                );
+                Note::normal(type_, message)
+            })
+        })
+        .collect()
+}
+
+fn api(ctx: &Context) -> Api<NodePool> {
+    Api::all(ctx.kube.clone())
+}
+
+/// Merge-patches the status. `None`: the pool is gone.
+async fn patch_status(
+    ctx: &Context,
+    name: &str,
+    patch: &Value,
+) -> Result<Option<Arc<NodePool>>, Error> {
+    let result =
+        api(ctx).patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await;
+    written(ctx, name, result).await
+}
+
+/// Merge-patches the metadata. `None`: the pool is gone.
+async fn patch_metadata(
+    ctx: &Context,
+    name: &str,
+    patch: &Value,
+) -> Result<Option<Arc<NodePool>>, Error> {
+    let result = api(ctx).patch(name, &PatchParams::default(), &Patch::Merge(patch)).await;
+    written(ctx, name, result).await
+}
+
+async fn written(
+    ctx: &Context,
+    name: &str,
+    result: Result<NodePool, kube::Error>,
+) -> Result<Option<Arc<NodePool>>, Error> {
+    match result {
+        Ok(pool) => Ok(Some(observe(ctx, pool))),
+        Err(error) if is_not_found(&error) => Ok(None),
+        Err(error) if is_conflict(&error) => {
+            if let Some(pool) = api(ctx).get_opt(name).await? {
+                observe(ctx, pool);
+            }
+            Err(Error::Conflict)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn observe(ctx: &Context, mut pool: NodePool) -> Arc<NodePool> {
+    pool.metadata.managed_fields = None;
+    let pool = Arc::new(pool);
+    if ctx.objects().pools.update(Arc::clone(&pool)) {
+        ctx.apply(&controller_cluster::Object::NodePool(&pool));
+    }
+    pool
+}
