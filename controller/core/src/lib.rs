@@ -28,4 +28,5 @@ pub mod model;
 pub mod quantity;
 pub mod requirements;
 pub mod scheduling;
+mod selector;
 pub mod taints;

@@ -68,6 +68,8 @@ pub enum Blocked {
     NoCheaperOffering,
     /// Its pods do not fit on the rest of the cluster and one new node.
     PodsWouldNotFit,
+    /// A spot node would be replaced by a spot node, which the gate forbids.
+    SpotToSpotDisabled,
     /// Spot to spot needs more flexibility.
     SpotFlexibility {
         /// Cheaper instance types there are.
@@ -99,6 +101,9 @@ impl fmt::Display for Blocked {
             Self::Nominated => f.write_str("node is nominated for a pending pod"),
             Self::NoCheaperOffering => f.write_str("can't replace with a cheaper node"),
             Self::PodsWouldNotFit => f.write_str("pods would not fit elsewhere"),
+            Self::SpotToSpotDisabled => f.write_str(
+                "SpotToSpotConsolidation is disabled, can't replace a spot node with a spot node",
+            ),
             Self::SpotFlexibility { have, need } => write!(
                 f,
                 "SpotToSpotConsolidation requires {need} cheaper instance type options than the \

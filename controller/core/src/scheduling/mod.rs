@@ -6,17 +6,17 @@
 
 mod placement;
 
-mod bits;
-mod catalog;
-mod claim;
-mod class;
-mod compiled;
-mod engine;
-mod finish;
+pub(crate) mod bits;
+pub(crate) mod catalog;
+pub(crate) mod claim;
+pub(crate) mod class;
+pub(crate) mod compiled;
+pub(crate) mod engine;
+pub(crate) mod finish;
 mod reasons;
-mod solve;
-mod template;
-mod universe;
+pub(crate) mod solve;
+pub(crate) mod template;
+pub(crate) mod universe;
 #[cfg(test)]
 mod tests;
 
