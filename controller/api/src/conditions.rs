@@ -3,6 +3,8 @@
 //! Sources: awslabs/operatorpkg `status/condition_set.go`; kubernetes-sigs/karpenter
 //! `pkg/apis/v1/*_status.go`; Azure/karpenter-provider-azure `pkg/apis/v1beta1/aksnodeclass_status.go`.
 
+use std::cmp::Reverse;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube_core::Resource;
@@ -389,7 +391,7 @@ impl ConditionSet<'_> {
             self.set_true(READY);
             return;
         }
-        offending.sort_by(|a, b| b.last_transition_time.0.cmp(&a.last_transition_time.0));
+        offending.sort_by_key(|condition| Reverse(condition.last_transition_time.0));
         let is_false = offending.iter().any(|condition| {
             condition.status == "False" && condition.observed_generation == generation
         });

@@ -49,7 +49,9 @@ fn apply(schema: &Value, value: &mut Value) {
         }
         Value::Array(items) => {
             if let Some(schema) = schema.get("items") {
-                items.iter_mut().for_each(|item| apply(schema, item));
+                for item in items {
+                    apply(schema, item);
+                }
             }
         }
         _ => {}

@@ -295,7 +295,7 @@ mod tests {
     #[test]
     fn keeps_the_text() {
         let value: NillableDuration = serde_json::from_str("\"60m\"").expect("a duration");
-        assert_eq!(value.value(), Some(Duration::from_secs(3600)));
+        assert_eq!(value.value(), Some(Duration::from_hours(1)));
         assert_eq!(serde_json::to_string(&value).expect("a string"), "\"60m\"");
         assert_eq!(NillableDuration::default().as_str(), "Never");
     }

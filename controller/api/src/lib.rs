@@ -12,12 +12,20 @@
 //! - The files in `crds/` are what [`crd::crds`] yields; a test compares them.
 //! - Hashes equal upstream's for equal objects, so that nodes survive a change of controller.
 
+#[expect(
+    clippy::doc_markdown,
+    reason = "these comments are what kubectl explain shows, as plain text"
+)]
 pub mod azure;
 pub mod conditions;
 pub mod crd;
 pub mod defaults;
 pub mod duration;
 pub mod hash;
+#[expect(
+    clippy::doc_markdown,
+    reason = "these comments are what kubectl explain shows, as plain text"
+)]
 pub mod karpenter;
 pub mod labels;
 pub mod validation;

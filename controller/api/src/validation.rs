@@ -227,7 +227,7 @@ mod tests {
 
     use super::*;
 
-    fn errors(metadata: serde_json::Value, spec: serde_json::Value) -> String {
+    fn errors(metadata: &serde_json::Value, spec: serde_json::Value) -> String {
         let mut spec = spec;
         spec["nodeClassRef"] = json!({"group": "g", "kind": "k", "name": "n"});
         if spec.get("requirements").is_none() {

@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use crate::{Metrics, Name, Shutdown, chain};
 
 /// How long the same event is not repeated, unless it says otherwise.
-pub const DEDUPE_WINDOW: Duration = Duration::from_secs(120);
+pub const DEDUPE_WINDOW: Duration = Duration::from_mins(2);
 /// Events that wait to be written. A node's whole life takes about ten; a thousand nodes at once fit.
 const QUEUE_MAX: usize = 10_000;
 /// Keys remembered for deduplication and counting; beyond, the oldest go. Forgetting one repeats one event.

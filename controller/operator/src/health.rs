@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::fmt;
+use std::fmt::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -74,10 +74,11 @@ impl Health {
         let mut status = StatusCode::OK;
         for (check, result) in self.checks() {
             match result {
-                Ok(()) => text.push_str(&format!("[+]{check} ok\n")),
+                Ok(()) => writeln!(text, "[+]{check} ok").expect("writing to a string cannot fail"),
                 Err(why) => {
                     status = StatusCode::INTERNAL_SERVER_ERROR;
-                    text.push_str(&format!("[-]{check} failed: {why}\n"));
+                    writeln!(text, "[-]{check} failed: {why}")
+                        .expect("writing to a string cannot fail");
                 }
             }
         }

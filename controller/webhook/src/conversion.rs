@@ -11,7 +11,13 @@ enum ConvertError {
     #[error("object {index} has no apiVersion and kind")]
     NotAnObject { index: usize },
     #[error("cannot convert {kind} {name:?} from {from} to {to}: supported are {supported}")]
-    Unsupported { kind: String, name: String, from: String, to: String, supported: String },
+    Unsupported {
+        kind: String,
+        name: String,
+        from: String,
+        to: String,
+        supported: String,
+    },
 }
 
 /// Versions of one kind between which nothing but the version changes.
@@ -29,7 +35,12 @@ const IDENTICAL: &[Identical] = &[Identical {
 
 /// Answers a conversion review. A review without a request is answered with a failure as well.
 pub fn convert(review: ConversionReview) -> ConversionReview {
-    let ConversionReview { api_version, kind, request, .. } = review;
+    let ConversionReview {
+        api_version,
+        kind,
+        request,
+        ..
+    } = review;
     let response = match request {
         None => ConversionResponse {
             uid: String::new(),
@@ -38,20 +49,31 @@ pub fn convert(review: ConversionReview) -> ConversionReview {
         },
         Some(request) => respond(request),
     };
-    ConversionReview { api_version, kind, request: None, response: Some(response) }
+    ConversionReview {
+        api_version,
+        kind,
+        request: None,
+        response: Some(response),
+    }
 }
 
 fn respond(request: ConversionRequest) -> ConversionResponse {
-    let ConversionRequest { uid, desired_api_version, objects } = request;
+    let ConversionRequest {
+        uid,
+        desired_api_version,
+        objects,
+    } = request;
     let converted: Result<Vec<Value>, ConvertError> = objects
         .into_iter()
         .enumerate()
         .map(|(index, object)| convert_object(index, object, &desired_api_version))
         .collect();
     match converted {
-        Ok(converted_objects) => {
-            ConversionResponse { uid, result: ReviewStatus::success(), converted_objects }
-        }
+        Ok(converted_objects) => ConversionResponse {
+            uid,
+            result: ReviewStatus::success(),
+            converted_objects,
+        },
         Err(error) => ConversionResponse {
             uid,
             result: ReviewStatus::failure(error.to_string()),
@@ -61,7 +83,12 @@ fn respond(request: ConversionRequest) -> ConversionResponse {
 }
 
 fn convert_object(index: usize, mut object: Value, to: &str) -> Result<Value, ConvertError> {
-    let text = |pointer| object.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+    let text = |pointer| {
+        object
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+    };
     let (Some(from), Some(kind)) = (text("/apiVersion"), text("/kind")) else {
         return Err(ConvertError::NotAnObject { index });
     };
@@ -79,8 +106,14 @@ fn convert_object(index: usize, mut object: Value, to: &str) -> Result<Value, Co
     };
     if served(&from).is_none() || served(to).is_none() {
         let supported = IDENTICAL.iter().flat_map(|entry| {
-            let Identical { group, kind, versions } = entry;
-            versions.iter().map(move |version| format!("{kind} {group}/{version}"))
+            let Identical {
+                group,
+                kind,
+                versions,
+            } = entry;
+            versions
+                .iter()
+                .map(move |version| format!("{kind} {group}/{version}"))
         });
         let supported: Vec<String> = supported.collect();
         return Err(ConvertError::Unsupported {
@@ -148,6 +181,9 @@ mod tests {
     #[test]
     fn something_that_is_no_object_fails() {
         let answer = answer("karpenter.azure.com/v1beta1", &json!([3]));
-        assert_eq!(answer["result"]["message"], "object 0 has no apiVersion and kind");
+        assert_eq!(
+            answer["result"]["message"],
+            "object 0 has no apiVersion and kind"
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! The reviews an API server sends.
 //!
-//! Sources: kubernetes `apiextensions/v1` ConversionReview, `admission/v1` AdmissionReview.
+//! Sources: kubernetes `apiextensions/v1` and `admission/v1`.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -61,12 +61,20 @@ pub struct ReviewStatus {
 impl ReviewStatus {
     /// All went well.
     pub fn success() -> Self {
-        Self { status: "Success".to_owned(), message: None, code: None }
+        Self {
+            status: "Success".to_owned(),
+            message: None,
+            code: None,
+        }
     }
 
     /// It did not, and why.
     pub fn failure(message: impl Into<String>) -> Self {
-        Self { status: "Failure".to_owned(), message: Some(message.into()), code: None }
+        Self {
+            status: "Failure".to_owned(),
+            message: Some(message.into()),
+            code: None,
+        }
     }
 }
 

@@ -179,22 +179,18 @@ impl Schema {
 
 /// Takes out, at every level, what only derivation puts in.
 fn strip(schema: &mut Value) {
-    match schema {
-        Value::Object(map) => {
-            // Under `properties` the keys are field names, not keywords.
-            if let Some(Value::Object(properties)) = map.get_mut("properties") {
-                properties.values_mut().for_each(strip);
-            }
-            for key in ["items", "additionalProperties"] {
-                if let Some(nested) = map.get_mut(key) {
-                    strip(nested);
-                }
-            }
-            map.remove("nullable");
-            map.remove("default");
-            map.remove("title");
+    let Value::Object(map) = schema else { return };
+    // Under `properties` the keys are field names, not keywords.
+    if let Some(Value::Object(properties)) = map.get_mut("properties") {
+        properties.values_mut().for_each(strip);
+    }
+    for key in ["items", "additionalProperties"] {
+        if let Some(nested) = map.get_mut(key) {
+            strip(nested);
         }
-        _ => {}
+    }
+    for key in ["nullable", "default", "title"] {
+        map.remove(key);
     }
 }
 

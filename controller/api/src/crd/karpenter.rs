@@ -96,7 +96,7 @@ pub(super) fn node_pool() -> Value {
     crd(
         "NodePool",
         "nodepools",
-        schema.into_value(),
+        &schema.into_value(),
         &columns,
         &subresources,
     )
@@ -131,13 +131,13 @@ pub(super) fn node_claim() -> Value {
     crd(
         "NodeClaim",
         "nodeclaims",
-        schema.into_value(),
+        &schema.into_value(),
         &columns,
         &json!({"status": {}}),
     )
 }
 
-fn crd(kind: &str, plural: &str, schema: Value, columns: &[Value], subresources: &Value) -> Value {
+fn crd(kind: &str, plural: &str, schema: &Value, columns: &[Value], subresources: &Value) -> Value {
     json!({
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",

@@ -107,13 +107,13 @@ impl Elector {
         shutdown: &Shutdown,
         work: F,
     ) -> Result<Option<F::Output>, LeaseLost> {
-        if shutdown.or(self.acquire()).await.is_none() {
+        if shutdown.or(Box::pin(self.acquire())).await.is_none() {
             return Ok(None);
         }
         tracing::info!(lease = self.settings.name, "became the leader");
         self.report(1.0);
         let result = {
-            let mut lost = std::pin::pin!(self.hold().fuse());
+            let mut lost = std::pin::pin!(Box::pin(self.hold()).fuse());
             let mut work = std::pin::pin!(work.fuse());
             // The loss first: after it, no step of the work may be taken.
             futures::select_biased! {
@@ -158,7 +158,7 @@ impl Elector {
             let left = deadline.saturating_sub(self.clock.monotonic());
             let clock = Arc::clone(&self.clock);
             let started = self.clock.monotonic();
-            if timeout(&*clock, left, self.try_once()).await == Ok(true) {
+            if timeout(&*clock, left, Box::pin(self.try_once())).await == Ok(true) {
                 // From before the request: that is when others may have seen it at the earliest.
                 renewed = started;
             } else if self.clock.monotonic() >= deadline {

@@ -91,7 +91,7 @@ fn run<F: Future>(test: impl FnOnce(Arc<dyn Clock>, Arc<Mutex<Server>>) -> F) {
         .expect("a runtime");
     runtime.block_on(async {
         let clock: Arc<dyn Clock> = Arc::new(TokioClock::for_tests());
-        test(clock, Arc::default()).await;
+        Box::pin(test(clock, Arc::default())).await;
     });
 }
 
@@ -147,7 +147,7 @@ fn silence_of_the_server_ends_leadership_within_the_deadline() {
     run(|clock, server| async move {
         let leader = elector(&server, &clock, "a");
         let break_it = async {
-            clock.sleep(Duration::from_secs(60)).await;
+            clock.sleep(Duration::from_mins(1)).await;
             server.lock().expect("not poisoned").down = true;
             std::future::pending::<()>().await;
         };
@@ -158,18 +158,22 @@ fn silence_of_the_server_ends_leadership_within_the_deadline() {
     });
 }
 
+fn steal(server: &Mutex<Server>) {
+    let mut server = server.lock().expect("not poisoned");
+    let lease = server.lease.as_mut().expect("held");
+    lease["spec"]["holderIdentity"] = json!("thief");
+    lease["metadata"]["resourceVersion"] = json!("999");
+}
+
 #[test]
 fn a_stolen_lease_ends_leadership() {
     run(|clock, server| async move {
         let leader = elector(&server, &clock, "a");
-        let steal = async {
+        let stolen = async {
             clock.sleep(Duration::from_secs(5)).await;
-            let mut server = server.lock().expect("not poisoned");
-            server.lease.as_mut().expect("held")["spec"]["holderIdentity"] = json!("thief");
-            server.lease.as_mut().expect("held")["metadata"]["resourceVersion"] = json!("999");
-            drop(server);
+            steal(&server);
             std::future::pending::<()>().await;
         };
-        assert!(leader.lead(&Shutdown::new(), steal).await.is_err());
+        assert!(leader.lead(&Shutdown::new(), stolen).await.is_err());
     });
 }

@@ -147,7 +147,6 @@ impl Metrics {
                 help,
                 kind,
                 labels,
-                ..
             } = name.spec();
             let type_ = kind.type_name();
             write_line(&mut out, format_args!("# HELP {name} {help}"));
