@@ -252,7 +252,7 @@ mod tests {
         });
         assert_eq!(
             errors(
-                json!({"labels": {"team": "a", "kubernetes.io/x": ""}}),
+                &json!({"labels": {"team": "a", "kubernetes.io/x": ""}}),
                 spec
             ),
             ""
@@ -272,7 +272,7 @@ mod tests {
             ],
         });
         let text = errors(
-            json!({"labels": {"karpenter.sh/nodepool": "a", "-x": "y"}}),
+            &json!({"labels": {"karpenter.sh/nodepool": "a", "-x": "y"}}),
             spec,
         );
         insta::assert_snapshot!(text.replace("; ", "\n"), @r#"
