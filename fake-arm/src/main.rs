@@ -158,7 +158,7 @@ fn configuration(flags: &Flags) -> anyhow::Result<CloudConfig> {
 }
 
 /// Lets time do its work; what happens is only logged, there is no cluster to tell.
-async fn watch(arm: &Arm) -> std::convert::Infallible {
+async fn watch(arm: &Arm) -> ! {
     loop {
         for event in arm.next_events().await {
             match event {

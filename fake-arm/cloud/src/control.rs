@@ -241,7 +241,7 @@ impl Cloud {
 
     /// Every disk, then those that are gone.
     pub fn disks(&self) -> Vec<DiskView> {
-        let present = self.disks.values().map(|disk| self.disk_view(disk, None));
+        let present = self.disks.values().map(|disk| disk_view(disk, None));
         present.chain(self.gone_disks.iter().cloned()).collect()
     }
 
@@ -338,16 +338,16 @@ impl Cloud {
             tags: string_map(nic.document.get("tags")),
         }
     }
+}
 
-    pub(crate) fn disk_view(&self, disk: &Disk, deleted: Option<Timestamp>) -> DiskView {
-        DiskView {
-            arm_id: disk.id.as_str().to_owned(),
-            name: disk.id.name().to_owned(),
-            attached_to: disk.owner.as_ref().map(|id| id.as_str().to_owned()),
-            size_gib: disk.gib,
-            created: disk.created,
-            deleted,
-        }
+pub(crate) fn disk_view(disk: &Disk, deleted: Option<Timestamp>) -> DiskView {
+    DiskView {
+        arm_id: disk.id.as_str().to_owned(),
+        name: disk.id.name().to_owned(),
+        attached_to: disk.owner.as_ref().map(|id| id.as_str().to_owned()),
+        size_gib: disk.gib,
+        created: disk.created,
+        deleted,
     }
 }
 

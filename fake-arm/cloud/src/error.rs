@@ -19,11 +19,20 @@ pub(crate) struct ArmError {
     pub(crate) status: u16,
     pub(crate) code: String,
     pub(crate) message: String,
-    pub(crate) target: Option<String>,
+    envelope: Envelope,
+    /// Apart, so that a `Result` stays small.
+    rest: Box<Rest>,
+}
+
+/// What most errors do without.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Rest {
+    target: Option<String>,
+    /// AKS's `subcode`, or the number of an Entra error.
     subcode: Option<String>,
+    /// Code, target, message.
     details: Vec<(String, String, String)>,
     headers: Vec<(&'static str, String)>,
-    envelope: Envelope,
 }
 
 /// The answer of a route.
@@ -35,27 +44,25 @@ impl ArmError {
             status,
             code: code.to_owned(),
             message: message.into(),
-            target: None,
-            subcode: None,
-            details: Vec::new(),
-            headers: Vec::new(),
             envelope: Envelope::Wrapped,
+            rest: Box::default(),
         }
     }
 
     pub(crate) fn target(mut self, target: &str) -> Self {
-        self.target = Some(target.to_owned());
+        self.rest.target = Some(target.to_owned());
         self
     }
 
     pub(crate) fn detail(mut self, code: &str, target: &str, message: &str) -> Self {
-        self.details
+        self.rest
+            .details
             .push((code.to_owned(), target.to_owned(), message.to_owned()));
         self
     }
 
     pub(crate) fn header(mut self, name: &'static str, value: String) -> Self {
-        self.headers.push((name, value));
+        self.rest.headers.push((name, value));
         self
     }
 
@@ -65,31 +72,31 @@ impl ArmError {
         if self.status != 409 {
             self.envelope = Envelope::Flat;
         }
-        self.subcode = Some(subcode.to_owned());
+        self.rest.subcode = Some(subcode.to_owned());
         self
     }
 
     /// An Entra error; `code` is the OAuth code and `number` the AADSTS number.
     pub(crate) fn entra(status: u16, code: &str, number: u32, text: &str) -> Self {
         let mut error = Self::new(status, code, format!("AADSTS{number}: {text}"));
-        error.subcode = Some(number.to_string());
+        error.rest.subcode = Some(number.to_string());
         error.envelope = Envelope::Oauth;
         error
     }
 
     pub(crate) fn extra_headers(&self) -> &[(&'static str, String)] {
-        &self.headers
+        &self.rest.headers
     }
 
     /// `code`, `message`, and what else there is: also the `error` member of an operation.
     pub(crate) fn members(&self) -> Value {
         let mut body = json!({"code": self.code, "message": self.message});
-        if let Some(target) = &self.target {
+        if let Some(target) = &self.rest.target {
             body["target"] = json!(target);
         }
-        if !self.details.is_empty() {
+        if !self.rest.details.is_empty() {
             body["details"] = self
-                .details
+                .rest.details
                 .iter()
                 .map(|(code, target, message)| json!({"code": code, "target": target, "message": message}))
                 .collect();
@@ -106,11 +113,12 @@ impl ArmError {
                 if body.get("details").is_none() {
                     body["details"] = Value::Null;
                 }
-                body["subcode"] = json!(self.subcode.as_deref().unwrap_or_default());
+                body["subcode"] = json!(self.rest.subcode.as_deref().unwrap_or_default());
                 body
             }
             Envelope::Oauth => {
                 let number: u32 = self
+                    .rest
                     .subcode
                     .as_deref()
                     .unwrap_or_default()

@@ -7,25 +7,34 @@ use serde_json::Value;
 
 use crate::{
     cloud::{Cloud, remember},
-    config::{CapacityType, Refusal},
+    control::disk_view,
     error::ArmError,
     event::{CloudEvent, StartedVm, StopReason},
-    model::{EvictionPolicy, Power, Provisioning, Vm},
+    model::{Power, Provisioning, Vm},
     operations::{Owner, Progress},
     path::ResourceId,
-    physics::{Placement, Step},
+    physics::Step,
     timers::Timer,
 };
 
 /// How long Network keeps an interface for the machine that had it (`NicReservedForAnotherVm`).
 pub(crate) const NIC_RESERVATION: SignedDuration = SignedDuration::from_secs(180);
 
+/// What becomes of an interface whose machine is gone.
+#[derive(Clone, Copy, Debug)]
+enum NicFate {
+    Goes,
+    /// The platform holds on to interfaces of machines that failed or were evicted.
+    GoesAfterReservation,
+    Stays,
+}
+
 impl Cloud {
     /// Carries out one timer.
     pub(crate) fn fire(&mut self, timer: Timer) {
         match timer {
             Timer::VmAllocated { vm, epoch } if self.is_current(&vm, epoch) => {
-                self.vm_allocated(&vm)
+                self.vm_allocated(&vm);
             }
             Timer::VmRunning { vm, epoch } if self.is_current(&vm, epoch) => self.vm_running(&vm),
             Timer::VmProvisioned { vm, epoch } if self.is_current(&vm, epoch) => {
@@ -135,7 +144,7 @@ impl Cloud {
     }
 
     /// Emits `VmStarted`.
-    fn announce_start(&mut self, key: &str) {
+    pub(crate) fn announce_start(&mut self, key: &str) {
         let Some(vm) = self.vms.get_mut(key) else {
             return;
         };
@@ -161,7 +170,7 @@ impl Cloud {
     }
 
     /// Emits `VmStopped`, if the machine had been started.
-    fn announce_stop(&mut self, key: &str, reason: StopReason) {
+    pub(crate) fn announce_stop(&mut self, key: &str, reason: StopReason) {
         let Some(vm) = self.vms.get_mut(key) else {
             return;
         };
@@ -188,7 +197,7 @@ impl Cloud {
         Some(operation)
     }
 
-    fn set_deleting(&mut self, key: &str, operation: Option<String>) {
+    pub(crate) fn set_deleting(&mut self, key: &str, operation: Option<String>) {
         let Some(vm) = self.vms.get_mut(key) else {
             return;
         };
@@ -209,7 +218,7 @@ impl Cloud {
     }
 
     /// An operation that a newer one overtakes ends as Azure ends it.
-    fn preempt_operation(&mut self, key: &str) {
+    pub(crate) fn preempt_operation(&mut self, key: &str) {
         let Some(vm) = self.vms.get_mut(key) else {
             return;
         };
@@ -233,15 +242,20 @@ impl Cloud {
         };
         let failed = vm.failure.is_some();
         for (nic, goes_with_vm) in &vm.spec.nics {
-            self.free_nic(nic, &vm.id, *goes_with_vm, vm.evicted || failed);
+            let reserved = vm.evicted || failed;
+            let fate = match (goes_with_vm, reserved) {
+                (true, false) => NicFate::Goes,
+                (true, true) => NicFate::GoesAfterReservation,
+                (false, _) => NicFate::Stays,
+            };
+            self.free_nic(nic, &vm.id, fate);
         }
         self.free_disk(&vm);
         self.end_operation(vm.operation, Progress::Succeeded);
     }
 
-    /// Detaches an interface. One that goes with its machine goes at once, unless the platform
-    /// still reserves it; any other stays and is reserved.
-    fn free_nic(&mut self, key: &str, vm: &ResourceId, goes_with_vm: bool, reserve_first: bool) {
+    /// Detaches an interface and reserves it for the machine that had it.
+    fn free_nic(&mut self, key: &str, vm: &ResourceId, fate: NicFate) {
         let until = self.now + NIC_RESERVATION;
         let Some(nic) = self.nics.get_mut(key) else {
             return;
@@ -250,16 +264,18 @@ impl Cloud {
         nic.reserved = Some((vm.clone(), until));
         nic.etag += 1;
         let epoch = nic.epoch;
-        match (goes_with_vm, reserve_first) {
-            (true, false) => self.nic_deleted(key, epoch),
-            (true, true) => self.timers.set(
-                until,
-                Timer::NicDeleted {
-                    nic: key.to_owned(),
-                    epoch,
-                },
-            ),
-            (false, _) => {}
+        match fate {
+            NicFate::Goes => self.nic_deleted(key, epoch),
+            NicFate::GoesAfterReservation => {
+                self.timers.set(
+                    until,
+                    Timer::NicDeleted {
+                        nic: key.to_owned(),
+                        epoch,
+                    },
+                );
+            }
+            NicFate::Stays => {}
         }
     }
 
@@ -299,7 +315,7 @@ impl Cloud {
         }
     }
 
-    fn release_capacity(&mut self, key: &str) {
+    pub(crate) fn release_capacity(&mut self, key: &str) {
         if let Some(placement) = self.vms.get_mut(key).and_then(|vm| vm.allocation.take()) {
             self.capacity.give_back(&placement);
         }
@@ -335,7 +351,7 @@ impl Cloud {
         let Some(disk) = self.disks.remove(key) else {
             return;
         };
-        let view = self.disk_view(&disk, Some(self.now));
+        let view = disk_view(&disk, Some(self.now));
         remember(&mut self.gone_disks, view);
         self.end_operation(disk.deleting, Progress::Succeeded);
     }
@@ -391,216 +407,6 @@ impl Cloud {
     }
 }
 
-// Power.
-impl Cloud {
-    /// Starts a power operation towards `goal`; gives its id.
-    pub(crate) fn begin_power(
-        &mut self,
-        key: &str,
-        goal: Power,
-        reason: Option<StopReason>,
-    ) -> String {
-        if let Some(reason) = reason {
-            self.announce_stop(key, reason);
-        }
-        let operation = self.start_operation(Owner::Compute, Some(key.to_owned()));
-        if let Some(vm) = self.vms.get_mut(key) {
-            vm.provisioning = Provisioning::Updating;
-            vm.power = Some(match goal {
-                Power::Stopped => Power::Stopping,
-                Power::Deallocated => Power::Deallocating,
-                _ => Power::Starting,
-            });
-            vm.power_goal = Some(goal);
-            vm.operation = Some(operation.clone());
-            vm.epoch += 1;
-            vm.etag += 1;
-            let epoch = vm.epoch;
-            let delay = self.draw(Step::Power, &draw_name(key, epoch));
-            self.after(
-                delay,
-                Timer::VmPower {
-                    vm: key.to_owned(),
-                    epoch,
-                },
-            );
-        }
-        operation
-    }
-
-    fn vm_power_done(&mut self, key: &str) {
-        let Some(goal) = self.vms.get_mut(key).and_then(|vm| vm.power_goal.take()) else {
-            return;
-        };
-        match goal {
-            Power::Deallocated => self.release_capacity(key),
-            Power::Running => {
-                if let Err(error) = self.take_room_again(key) {
-                    self.end_power(key, Power::Deallocated, Progress::Failed(error));
-                    return;
-                }
-            }
-            _ => {}
-        }
-        self.end_power(key, goal, Progress::Succeeded);
-        if goal == Power::Running {
-            let now = self.now;
-            if let Some(vm) = self.vms.get_mut(key) {
-                vm.running_since = Some(now);
-            }
-            self.announce_start(key);
-        }
-    }
-
-    fn end_power(&mut self, key: &str, power: Power, progress: Progress) {
-        let Some(vm) = self.vms.get_mut(key) else {
-            return;
-        };
-        vm.power = Some(power);
-        vm.provisioning = Provisioning::Succeeded;
-        let operation = vm.operation.take();
-        self.end_operation(operation, progress);
-    }
-
-    /// A deallocated machine that starts needs a place like a new one.
-    fn take_room_again(&mut self, key: &str) -> Result<(), ArmError> {
-        let Some(vm) = self.vms.get(key) else {
-            return Ok(());
-        };
-        if vm.allocation.is_some() {
-            return Ok(());
-        }
-        let placement = vm.spec.placement.clone();
-        if let Some(refusal) = self.capacity.refusal(&placement) {
-            return Err(self.refusal_error(refusal, &placement));
-        }
-        self.capacity.take(&placement);
-        if let Some(vm) = self.vms.get_mut(key) {
-            vm.allocation = Some(placement);
-        }
-        Ok(())
-    }
-}
-
-// Eviction.
-impl Cloud {
-    /// Announces the eviction of a spot machine and sets its deadline. A machine that is already
-    /// going away is left alone.
-    pub(crate) fn announce_eviction(&mut self, key: &str) {
-        let notice = SignedDuration::from_secs(i64::from(self.config.spot.eviction_notice_seconds));
-        let not_before = self.now + notice;
-        let event_id = self.next_guid("scheduled-event").to_uppercase();
-        let Some(vm) = self.vms.get_mut(key) else {
-            return;
-        };
-        if vm.provisioning == Provisioning::Deleting || vm.evicted_at.is_some() {
-            return;
-        }
-        vm.evicted_at = Some(not_before);
-        let (epoch, provider_id, announced) = (vm.epoch, vm.id.provider_id(), vm.announced);
-        if announced {
-            self.events.push(CloudEvent::ScheduledEvent {
-                provider_id,
-                event_id,
-                not_before,
-            });
-        }
-        self.timers.set(
-            not_before,
-            Timer::Evicted {
-                vm: key.to_owned(),
-                epoch,
-            },
-        );
-    }
-
-    fn vm_evicted(&mut self, key: &str) {
-        self.preempt_operation(key);
-        self.announce_stop(key, StopReason::Evicted);
-        let Some(vm) = self.vms.get_mut(key) else {
-            return;
-        };
-        vm.evicted = true;
-        vm.evicted_at = None;
-        match vm.spec.eviction_policy {
-            EvictionPolicy::Delete => self.set_deleting(key, None),
-            EvictionPolicy::Deallocate => {
-                vm.power = Some(Power::Deallocated);
-                vm.provisioning = Provisioning::Succeeded;
-                vm.epoch += 1;
-                // The cores go on counting against the spot quota.
-                self.release_capacity(key);
-            }
-        }
-    }
-}
-
-// Refusals.
-impl Cloud {
-    /// The error of a refusal, word for word as clients match it.
-    pub(crate) fn refusal_error(&self, refusal: Refusal, placement: &Placement) -> ArmError {
-        let spot = placement.capacity_type == CapacityType::Spot;
-        let guidance = "Read more about improving likelihood of allocation success at \
-                        http://aka.ms/allocation-guidance";
-        match refusal {
-            Refusal::SkuNotAvailable => ArmError::new(
-                409,
-                "SkuNotAvailable",
-                format!(
-                    "The requested VM size for resource 'Following SKUs have failed for Capacity \
-                     Restrictions: {}' is currently not available in location '{}'. Please try \
-                     another size or deploy to a different location or different zone. See \
-                     https://aka.ms/azureskunotavailable for details.",
-                    placement.size, self.config.region
-                ),
-            )
-            .target("sku.name"),
-            Refusal::AllocationFailed => ArmError::new(
-                409,
-                "AllocationFailed",
-                format!(
-                    "Allocation failed. We do not have sufficient capacity for the requested VM size \
-                     in this region. {guidance}."
-                ),
-            ),
-            Refusal::ZonalAllocationFailed => ArmError::new(
-                409,
-                "ZonalAllocationFailed",
-                format!(
-                    "Allocation failed. We do not have sufficient capacity for the requested VM size \
-                     in this zone. {guidance}"
-                ),
-            ),
-            Refusal::OverconstrainedAllocationRequest => {
-                overconstrained("OverconstrainedAllocationRequest", false, spot)
-            }
-            Refusal::OverconstrainedZonalAllocationRequest => {
-                overconstrained("OverconstrainedZonalAllocationRequest", true, spot)
-            }
-        }
-    }
-}
-
-fn overconstrained(code: &str, zonal: bool, spot: bool) -> ArmError {
-    let mut message = "Allocation failed. VM(s) with the following constraints cannot be allocated, \
-                       because the condition is too restrictive. Please remove some constraints and \
-                       try again. Constraints applied are:\n"
-        .to_owned();
-    if zonal {
-        message.push_str("  - Availability Zone\n");
-    }
-    if spot {
-        message.push_str(
-            "  - Low Priority VMs\n  - Preemptible VMs (VM might be preempted by another VM with a \
-             higher priority)\n",
-        );
-    }
-    message.push_str(
-        "  - Networking Constraints (such as Accelerated Networking or IPv6)\n  - VM Size\n",
-    );
-    ArmError::new(409, code, message)
-}
-
 /// The zone as node labels spell it.
 pub(crate) fn zone_label(region: &str, zone: Option<&str>) -> String {
     zone.map_or_else(|| "0".to_owned(), |zone| format!("{region}-{zone}"))
@@ -616,7 +422,7 @@ pub(crate) fn string_map(value: Option<&Value>) -> BTreeMap<String, String> {
 
 /// Draws are named after the machine and the step of its life, not after how many requests others
 /// have sent before.
-fn draw_name(key: &str, epoch: u64) -> String {
+pub(crate) fn draw_name(key: &str, epoch: u64) -> String {
     format!("{key}/{}", epoch % EPOCHS_PER_LIFE)
 }
 

@@ -106,7 +106,8 @@ pub(crate) struct OsDisk {
 #[derive(Clone, Debug)]
 pub(crate) struct Vm {
     pub(crate) id: ResourceId,
-    pub(crate) vm_id: String,
+    /// `properties.vmId`.
+    pub(crate) guid: String,
     pub(crate) spec: VmSpec,
     pub(crate) created: Timestamp,
     pub(crate) provisioning: Provisioning,

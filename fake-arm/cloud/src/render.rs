@@ -43,7 +43,7 @@ pub(crate) fn vm(vm: &Vm, expand: bool) -> Value {
     body["type"] = json!("Microsoft.Compute/virtualMachines");
     body["etag"] = json!(format!("\"{}\"", vm.etag));
     let properties = &mut body["properties"];
-    properties["vmId"] = json!(vm.vm_id);
+    properties["vmId"] = json!(vm.guid);
     properties["provisioningState"] = json!(vm.provisioning.as_str());
     properties["timeCreated"] = json!(time(vm.created));
     if expand {

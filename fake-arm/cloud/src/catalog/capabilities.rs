@@ -99,6 +99,17 @@ pub(super) fn local_disks(size: &Size) -> LocalDisks {
     }
 }
 
+/// Where an ephemeral operating-system disk may lie; empty when nowhere.
+pub(super) fn os_disk_placements(size: &Size) -> &'static str {
+    let disks = local_disks(size);
+    match (disks.nvme_mib, disks.cache_bytes, disks.resource_mib) {
+        (Some(_), _, _) => "NvmeDisk",
+        (None, Some(_), _) => "ResourceDisk,CacheDisk",
+        (None, None, mib) if mib > 0 && Name::parse(size.name).version >= 4 => "ResourceDisk",
+        _ => "",
+    }
+}
+
 /// `s` among the features, or the old `DS`, `GS`, `LS` series.
 pub(super) fn premium_io(size: &str) -> bool {
     let name = Name::parse(size);

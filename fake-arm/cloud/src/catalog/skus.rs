@@ -94,16 +94,7 @@ fn encode_capabilities(out: &mut String, size: &Size) {
     if let Some(mbps) = size.disk_mbps {
         add("UncachedDiskBytesPerSecond", &(mbps * 1_048_576));
     }
-    let placements = match (disks.nvme_mib, disks.cache_bytes, disks.resource_mib) {
-        (Some(_), _, _) => "NvmeDisk",
-        (None, Some(_), _) => "ResourceDisk,CacheDisk",
-        (None, None, mib)
-            if mib > 0 && super::capabilities::Name::parse(size.name).version >= 4 =>
-        {
-            "ResourceDisk"
-        }
-        _ => "",
-    };
+    let placements = can::os_disk_placements(size);
     add("EphemeralOSDiskSupported", &flag(!placements.is_empty()));
     if !placements.is_empty() {
         add("SupportedEphemeralOSDiskPlacements", &placements);

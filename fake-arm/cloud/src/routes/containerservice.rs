@@ -277,19 +277,17 @@ fn check_disabling(cloud: &Cloud, cluster: &str) -> Result<()> {
     if nodes.is_empty() && pools.is_empty() {
         return Ok(());
     }
-    let mut message =
-        "Node auto-provisioning cannot be disabled on this managed cluster.".to_owned();
-    if !nodes.is_empty() {
-        message.push_str(&format!(
-            " Nodes it provisioned still exist: {}.",
-            nodes.join(", ")
-        ));
-    }
-    if !pools.is_empty() {
-        message.push_str(&format!(
-            " NodePools whose spec.limits.cpu is not 0: {}.",
-            pools.join(", ")
-        ));
-    }
+    let listed = |text: &str, names: &[String]| {
+        if names.is_empty() {
+            String::new()
+        } else {
+            format!(" {text}: {}.", names.join(", "))
+        }
+    };
+    let message = format!(
+        "Node auto-provisioning cannot be disabled on this managed cluster.{}{}",
+        listed("Nodes it provisioned still exist", &nodes),
+        listed("NodePools whose spec.limits.cpu is not 0", &pools)
+    );
     Err(ArmError::new(400, "BadRequest", message).aks("DisableNodeProvisioningNotAllowed"))
 }

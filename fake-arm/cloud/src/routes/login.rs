@@ -127,32 +127,11 @@ fn client_credentials(cloud: &Cloud, call: &Call<'_>, tenant: &str) -> Result<Re
         ));
     }
     let application = application(cloud, field("client_id"))?;
-    let (secret, assertion) = (field("client_secret"), field("client_assertion"));
-    if secret.is_empty() && assertion.is_empty() {
-        return Err(ArmError::entra(
-            401,
-            "invalid_client",
-            7_000_216,
-            "'client_assertion', 'client_secret' or 'request' is required for the \
-             'client_credentials' grant type.",
-        ));
-    }
-    let wrong = application
-        .client_secret
-        .as_deref()
-        .is_some_and(|expected| assertion.is_empty() && secret != expected);
-    if wrong {
-        return Err(ArmError::entra(
-            401,
-            "invalid_client",
-            7_000_215,
-            &format!(
-                "Invalid client secret provided. Ensure the secret being sent in the request is the \
-                 client secret value, not the client secret ID, for a secret added to app '{}'.",
-                application.client_id
-            ),
-        ));
-    }
+    check_secret(
+        &application,
+        field("client_secret"),
+        field("client_assertion"),
+    )?;
     let Some(audience) = field("scope")
         .strip_suffix("/.default")
         .filter(|it| !it.is_empty())
@@ -184,6 +163,36 @@ fn client_credentials(cloud: &Cloud, call: &Call<'_>, tenant: &str) -> Result<Re
             "access_token": token,
         }),
     ))
+}
+
+/// A configured secret must be the one given; any assertion counts as proof.
+fn check_secret(application: &Application, secret: &str, assertion: &str) -> Result<()> {
+    if secret.is_empty() && assertion.is_empty() {
+        return Err(ArmError::entra(
+            401,
+            "invalid_client",
+            7_000_216,
+            "'client_assertion', 'client_secret' or 'request' is required for the \
+             'client_credentials' grant type.",
+        ));
+    }
+    let wrong = application
+        .client_secret
+        .as_deref()
+        .is_some_and(|expected| assertion.is_empty() && secret != expected);
+    if wrong {
+        return Err(ArmError::entra(
+            401,
+            "invalid_client",
+            7_000_215,
+            &format!(
+                "Invalid client secret provided. Ensure the secret being sent in the request is the \
+                 client secret value, not the client secret ID, for a secret added to app '{}'.",
+                application.client_id
+            ),
+        ));
+    }
+    Ok(())
 }
 
 /// The tenant by id; domain names and `organizations` stand for the only one.

@@ -11,7 +11,7 @@ mod resources;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::{
     cloud::Cloud,
@@ -134,7 +134,9 @@ impl Reply {
     }
 
     pub(crate) fn list(items: Vec<Value>) -> Self {
-        Self::json(200, &json!({"value": items}))
+        let mut body = Map::new();
+        body.insert("value".to_owned(), Value::Array(items));
+        Self::json(200, &Value::Object(body))
     }
 
     /// One page of a list, with a `nextLink` to the rest.

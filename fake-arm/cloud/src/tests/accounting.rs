@@ -163,7 +163,7 @@ fn check_events(events: &[CloudEvent]) {
         match event {
             CloudEvent::VmStarted(vm) => assert!(up.insert(vm.provider_id.clone()), "two starts"),
             CloudEvent::VmStopped { provider_id, .. } => {
-                assert!(up.remove(provider_id), "no start")
+                assert!(up.remove(provider_id), "no start");
             }
             _ => {}
         }
@@ -200,7 +200,9 @@ proptest! {
     fn the_same_seed_gives_the_same_bytes(acts in acts(), seed in 0..1000_u64) {
         let play = |seed: u64| {
             let mut world = World::new(config(), seed);
-            acts.iter().for_each(|act| run(&mut world, act));
+            for act in &acts {
+                run(&mut world, act);
+            }
             (format!("{:?}", world.events), world.log)
         };
         prop_assert_eq!(play(seed), play(seed));

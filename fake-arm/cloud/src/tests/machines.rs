@@ -44,7 +44,7 @@ fn a_machine_boots_and_goes_with_its_interface_and_disk() {
         agent_pool: None,
     }
     "#);
-    let view = world.get(&vm("aks-a").replace("?", "?$expand=instanceView&"));
+    let view = world.get(&vm("aks-a").replace('?', "?$expand=instanceView&"));
     let statuses = &view.json()["properties"]["instanceView"]["statuses"];
     assert_eq!(statuses[1]["code"], "PowerState/running");
     assert_eq!(
@@ -175,7 +175,7 @@ fn a_deallocated_spot_machine_keeps_its_quota_but_not_its_place() {
     };
     world.create("aks-s", &want);
     world.pass(20);
-    let action = vm("aks-s").replace("?", "/simulateEviction?");
+    let action = vm("aks-s").replace('?', "/simulateEviction?");
     assert_eq!(world.post(&action, &json!({})).status, 204);
     world.pass(60);
     let vm_now = &world.cloud.vms()[0];

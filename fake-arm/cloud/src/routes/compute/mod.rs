@@ -1,5 +1,6 @@
 //! Microsoft.Compute: machines, disks, sizes, usages, images.
 
+mod body;
 mod create;
 pub(super) mod images;
 
