@@ -11,11 +11,13 @@ mod plan;
 mod simulate;
 #[cfg(test)]
 mod tests;
+mod validate;
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+pub use validate::validate;
 pub use plan::{Blocked, Command, DisruptionPolicy, DisruptionReason, Plan, StepBudget};
 
 pub(crate) use candidate::is_reschedulable;

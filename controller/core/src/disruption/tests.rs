@@ -2,7 +2,7 @@
 
 use insta::assert_snapshot;
 
-use super::{DisruptionPolicy, StepBudget, plan_disruption};
+use super::{DisruptionPolicy, StepBudget, plan_disruption, validate};
 use crate::fixture::{self, NOW, OPTIONS};
 
 fn check(text: &str) -> String {
@@ -127,16 +127,15 @@ fn an_on_demand_node_is_replaced_by_spot_alone() {
 fn several_nodes_become_one() {
     assert_snapshot!(check(&format!("
         pool general {POOL} capacity=on-demand
-        node a D4s_v5 pool=general
-        node b D4s_v5 pool=general
-        node c D4s_v5 pool=general
-        pods a x1 1900m 1Gi on=a
-        pods b x1 1900m 1Gi on=b
-        pods c x1 2100m 1Gi on=c
+        node a D8s_v5 pool=general
+        node b D8s_v5 pool=general
+        node c D8s_v5 pool=general
+        pods a x1 1cpu 1Gi on=a
+        pods b x1 1cpu 1Gi on=b
+        pods c x1 1cpu 1Gi on=c
     ")), @r"
-    Underutilized: delete a saves $0.2300
-    b stays: not evaluated in this pass
-    c stays: not evaluated in this pass
+    Underutilized: delete a,b,c saves $1.1500
+      replaced by general/D4s_v5 on-demand $0.2300 <- a-0 b-0 c-0
     ");
 }
 
@@ -185,4 +184,31 @@ fn the_step_budget_bounds_the_work() {
     a stays: can't replace with a cheaper node
     b stays: not evaluated in this pass
     ");
+}
+
+#[test]
+fn a_command_is_checked_again_before_it_is_carried_out() {
+    let before = fixture::parse("
+        pool general types=D2s_v5,D16s_v5 capacity=on-demand budget=100%
+        node a D16s_v5 pool=general
+        node b D16s_v5 pool=general
+        pods web x1 1cpu 1Gi on=b
+    ");
+    let policy = DisruptionPolicy { scheduling: OPTIONS, spot_to_spot: false };
+    let budget = StepBudget { simulations_max: 10 };
+    let empty = plan_disruption(&before.snapshot, &policy, NOW, budget).commands.remove(0);
+    assert_eq!(validate(&before.snapshot, &policy, NOW, &empty).as_ref(), Ok(&empty));
+    let mut used = before.snapshot.clone();
+    used.nodes[0].nominated_until = Some(NOW + jiff::SignedDuration::from_secs(5));
+    assert_eq!(validate(&used, &policy, NOW, &empty), Err(super::Blocked::Nominated));
+
+    let mut replaced = before.snapshot.clone();
+    replaced.nodes.remove(0);
+    let replace = plan_disruption(&replaced, &policy, NOW, budget).commands.remove(0);
+    assert_eq!(validate(&replaced, &policy, NOW, &replace).as_ref(), Ok(&replace));
+    assert_eq!(
+        validate(&before.snapshot, &policy, NOW, &replace),
+        Err(super::Blocked::PodsWouldNotFit),
+        "the pods fit on the other node now: another plan is better"
+    );
 }
