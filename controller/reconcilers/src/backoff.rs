@@ -21,8 +21,12 @@ impl Backoff {
         let doublings = failures.saturating_sub(1).min(31);
         let full = self.first.saturating_mul(1 << doublings).min(self.max);
         let quarter = u64::try_from(full.as_nanos() / 4).unwrap_or(u64::MAX);
-        let off = if quarter == 0 { 0 } else { random.next_u64() % quarter };
-        full - Duration::from_nanos(off)
+        let off = if quarter == 0 {
+            0
+        } else {
+            random.next_u64() % quarter
+        };
+        full.saturating_sub(Duration::from_nanos(off))
     }
 }
 
@@ -34,12 +38,18 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_the_bound_and_never_fall_below_three_quarters() {
-        let backoff = Backoff { first: Duration::from_millis(100), max: Duration::from_secs(10) };
+        let backoff = Backoff {
+            first: Duration::from_millis(100),
+            max: Duration::from_secs(10),
+        };
         let mut random = Entropy::from_seed(1).stream("test");
         let mut full = Duration::from_millis(100);
         for failures in 1..200 {
             let wait = backoff.wait(failures, &mut random);
-            assert!(wait <= full && wait >= full * 3 / 4, "{failures}: {wait:?} of {full:?}");
+            assert!(
+                wait <= full && wait >= full * 3 / 4,
+                "{failures}: {wait:?} of {full:?}"
+            );
             full = (full * 2).min(backoff.max);
         }
     }

@@ -32,7 +32,12 @@ struct Window {
 
 impl Batcher {
     pub(crate) fn new(idle: Duration, max: Duration) -> Self {
-        Self { idle, max, state: Mutex::default(), wake: Notify::new() }
+        Self {
+            idle,
+            max,
+            state: Mutex::default(),
+            wake: Notify::new(),
+        }
     }
 
     /// Something asks to be served. Asking again in the same batch does not extend it.
@@ -81,7 +86,9 @@ impl Batcher {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.state
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -97,7 +104,11 @@ mod tests {
         batcher.trigger(&name(0), Duration::from_secs(100));
         assert_eq!(end(&batcher), Duration::from_secs(101));
         batcher.trigger(&name(0), Duration::from_millis(100_900));
-        assert_eq!(end(&batcher), Duration::from_secs(101), "a repeat does not extend");
+        assert_eq!(
+            end(&batcher),
+            Duration::from_secs(101),
+            "a repeat does not extend"
+        );
         for n in 1..20 {
             batcher.trigger(&name(n), Duration::from_millis(100_000 + n * 700));
         }

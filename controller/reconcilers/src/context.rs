@@ -19,8 +19,9 @@ use tokio::sync::Notify;
 
 use crate::batcher::Batcher;
 use crate::disruption::Commands;
-use crate::error::{Error, chain};
+use crate::error::chain;
 use crate::events::Events;
+use crate::informers::trim;
 use crate::metrics::Metrics;
 use crate::node::Evictions;
 use crate::nodeclaim::DriftMemo;
@@ -120,7 +121,9 @@ impl fmt::Debug for Context {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 impl Context {
@@ -230,11 +233,21 @@ impl Context {
     // What was observed
 
     /// Takes the answer to a write of ours into the caches, before the watch shows it.
-    pub(crate) fn observe_claim(&self, claim: NodeClaim) {
+    pub(crate) fn observe_claim(&self, mut claim: NodeClaim) {
+        claim.metadata.managed_fields = None;
         let name = claim.name_any();
         if self.objects().put_claim(claim, true) {
             self.mirror_claim(&name);
         }
+    }
+
+    /// Takes a claim that we created.
+    pub(crate) fn adopt_claim(&self, mut claim: NodeClaim) {
+        claim.metadata.managed_fields = None;
+        let name = claim.name_any();
+        self.objects().put_claim(claim, false);
+        self.mirror_claim(&name);
+        self.queues.claims.add(name);
     }
 
     /// Brings the mirror up to date with the cached claim.
@@ -245,7 +258,8 @@ impl Context {
     }
 
     /// Takes the answer to a write of ours into the caches, before the watch shows it.
-    pub(crate) fn observe_node(&self, node: Node) {
+    pub(crate) fn observe_node(&self, mut node: Node) {
+        trim(&mut node);
         let name = node.name_any();
         let is_taken = self.objects().put_node(node, true);
         if is_taken && let Some(node) = self.node(&name) {
@@ -334,7 +348,10 @@ impl Context {
     pub(crate) fn node_class(&self, name: &str) -> Option<NodeClass> {
         let object = self.class(name)?;
         let value = serde_json::to_value(&*object).ok()?;
-        Some(NodeClass { name: NodeClassName::new(name), object: Arc::new(value) })
+        Some(NodeClass {
+            name: NodeClassName::new(name),
+            object: Arc::new(value),
+        })
     }
 
     /// Instance types of a NodeClass, as last fetched.
@@ -348,7 +365,9 @@ impl Context {
         let names: Vec<String> = self.objects().classes.keys().cloned().collect();
         let mut catalogs = BTreeMap::new();
         for name in names {
-            let Some(class) = self.node_class(&name) else { continue };
+            let Some(class) = self.node_class(&name) else {
+                continue;
+            };
             match self.provider.instance_types(&class).await {
                 Ok(types) => {
                     catalogs.insert(class.name, types);
@@ -379,13 +398,9 @@ impl Context {
         Next::After(Duration::try_from(wait).unwrap_or_default())
     }
 
-    /// Claims and pools that a decision could not account for yet: claims without an instance.
+    /// Claims without an instance: while there are any, capacity in flight is unknown.
     pub(crate) fn unlaunched(&self) -> Vec<NodeClaimName> {
-        // A claim we created that no watch showed for this long was deleted in between.
-        let before = earlier(self.now(), Duration::from_secs(30));
-        let mut cluster = self.cluster();
-        cluster.forget_expected(before);
-        cluster.unlaunched()
+        self.cluster().unlaunched()
     }
 
     /// Pools that are managed and not being deleted, by name.
@@ -401,7 +416,10 @@ impl Context {
     /// Names of managed claims, by name.
     pub(crate) fn managed_claims(&self) -> Vec<Arc<NodeClaim>> {
         let claims: Vec<_> = self.objects().claims.values().cloned().collect();
-        claims.into_iter().filter(|claim| self.is_managed(&claim.spec.node_class_ref)).collect()
+        claims
+            .into_iter()
+            .filter(|claim| self.is_managed(&claim.spec.node_class_ref))
+            .collect()
     }
 
     /// Claims of a pool.
@@ -420,9 +438,11 @@ fn same_catalogs(
     b: &BTreeMap<NodeClassName, Arc<Vec<InstanceType>>>,
 ) -> bool {
     a.len() == b.len()
-        && a.iter().zip(b).all(|((name_a, types_a), (name_b, types_b))| {
-            name_a == name_b && (Arc::ptr_eq(types_a, types_b) || types_a == types_b)
-        })
+        && a.iter()
+            .zip(b)
+            .all(|((name_a, types_a), (name_b, types_b))| {
+                name_a == name_b && (Arc::ptr_eq(types_a, types_b) || types_a == types_b)
+            })
 }
 
 /// `time - duration`, at least the first representable time.
@@ -439,9 +459,4 @@ pub(crate) fn later(time: Timestamp, duration: Duration) -> Timestamp {
         .ok()
         .and_then(|signed| time.checked_add(signed).ok())
         .unwrap_or(Timestamp::MAX)
-}
-
-/// A result of a reconcile that found nothing to do.
-pub(crate) fn nothing_to_do() -> Result<Next, Error> {
-    Ok(Next::OnChange)
 }

@@ -41,7 +41,11 @@ impl From<ProviderError> for Error {
 
 impl From<kube::Error> for Error {
     fn from(error: kube::Error) -> Self {
-        if is_conflict(&error) { Self::Conflict } else { Self::Kube(error) }
+        if is_conflict(&error) {
+            Self::Conflict
+        } else {
+            Self::Kube(error)
+        }
     }
 }
 

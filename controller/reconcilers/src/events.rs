@@ -8,7 +8,10 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource;
 
 /// Nominations of all pods together (`pkg/controllers/provisioning/scheduling/events.go`).
-const NOMINATIONS: RateLimit = RateLimit { per_second: 5.0, burst: 10.0 };
+const NOMINATIONS: RateLimit = RateLimit {
+    per_second: 5.0,
+    burst: 10.0,
+};
 
 /// What happened, before it is known to whom.
 #[derive(Clone, Debug)]
@@ -41,7 +44,14 @@ impl Note {
     }
 
     fn new(kind: EventKind, reason: &'static str, message: String) -> Self {
-        Self { kind, reason, message, dedupe: Dedupe::Never, window: None, limit: None }
+        Self {
+            kind,
+            reason,
+            message,
+            dedupe: Dedupe::Never,
+            window: None,
+            limit: None,
+        }
     }
 
     /// Not repeated for an object for a while, whatever the message.
@@ -83,7 +93,11 @@ impl Events {
     }
 
     pub(crate) fn publish_to(&self, object: ObjectReference, note: Note) {
-        let identity = object.uid.clone().or_else(|| object.name.clone()).unwrap_or_default();
+        let identity = object
+            .uid
+            .clone()
+            .or_else(|| object.name.clone())
+            .unwrap_or_default();
         let dedupe = match note.dedupe {
             Dedupe::Never => Vec::new(),
             Dedupe::Object => vec![identity],

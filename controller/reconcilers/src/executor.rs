@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use controller_api::karpenter::v1::{NodeClaim, NodeClaimResources, NodeClaimSpec, NodePool};
 use controller_api::{hash, labels};
-use controller_cluster::{ExpectedClaim, from_core_requirements, resources_to_list};
-use controller_core::model::{NodeClaimName, NodePoolName};
+use controller_cluster::{from_core_requirements, resources_to_list};
+use controller_core::model::{InstanceTypeName, NodePoolName};
 use controller_core::requirements::{Operator, RequirementSpec};
 use controller_core::scheduling::NewClaim;
 use futures::{FutureExt, StreamExt};
@@ -38,9 +38,14 @@ pub(crate) async fn create_claims(
     claims: &[NewClaim],
     reason: &'static str,
 ) -> Vec<Result<Arc<NodeClaim>, Error>> {
-    let work: Vec<_> =
-        claims.iter().map(|claim| create_claim(ctx, claim, reason).boxed()).collect();
-    futures::stream::iter(work).buffered(CREATES_MAX).collect().await
+    let work: Vec<_> = claims
+        .iter()
+        .map(|claim| create_claim(ctx, claim, reason).boxed())
+        .collect();
+    futures::stream::iter(work)
+        .buffered(CREATES_MAX)
+        .collect()
+        .await
 }
 
 async fn create_claim(
@@ -55,7 +60,10 @@ async fn create_claim(
     let mut attempt = 1;
     loop {
         let name = {
-            let mut random = ctx.names.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut random = ctx
+                .names
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
             generate_name(new.pool.as_str(), &mut random)
         };
         let wanted = claim_object(&pool, new, &name);
@@ -84,12 +92,15 @@ fn created_claim(
     reason: &'static str,
 ) -> Arc<NodeClaim> {
     let name = created.name_any();
-    ctx.cluster().expect_claim(ExpectedClaim {
-        name: NodeClaimName::new(&*name),
-        pool: new.pool.clone(),
-        created: ctx.now(),
-    });
-    let types: Vec<&str> = new.instance_types.iter().take(5).map(|t| t.as_str()).collect();
+    // It counts as in flight at once, whatever the watch is about. Should it be gone already, its
+    // first reconcile finds out and forgets it.
+    ctx.adopt_claim(created.clone());
+    let types: Vec<&str> = new
+        .instance_types
+        .iter()
+        .take(5)
+        .map(InstanceTypeName::as_str)
+        .collect();
     tracing::info!(
         nodeclaim = name, nodepool = %new.pool, pods = new.pods.len(), price = %new.price,
         instance_types = types.join(", "), more_types = new.instance_types.len().saturating_sub(5),
@@ -124,8 +135,10 @@ fn generate_name(pool: &str, random: &mut ChaCha8Rng) -> String {
 fn claim_object(pool: &NodePool, new: &NewClaim, name: &str) -> NodeClaim {
     let template = &pool.spec.template;
     let spec = &template.spec;
-    let mut annotations: BTreeMap<String, String> =
-        template.annotations().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    let mut annotations: BTreeMap<String, String> = template
+        .annotations()
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect();
     annotations.insert(labels::NODEPOOL_HASH.to_owned(), hash::node_pool_hash(pool));
     annotations.insert(
         labels::NODEPOOL_HASH_VERSION.to_owned(),
@@ -138,7 +151,9 @@ fn claim_object(pool: &NodePool, new: &NewClaim, name: &str) -> NodeClaim {
             expire_after: spec.expire_after.clone(),
             node_class_ref: spec.node_class_ref.clone(),
             requirements: from_core_requirements(&new.requirements),
-            resources: Some(NodeClaimResources { requests: resources_to_list(&new.requests) }),
+            resources: Some(NodeClaimResources {
+                requests: resources_to_list(&new.requests),
+            }),
             startup_taints: spec.startup_taints().to_vec(),
             taints: spec.taints().to_vec(),
             termination_grace_period: spec.termination_grace_period.clone(),
@@ -156,16 +171,21 @@ fn claim_object(pool: &NodePool, new: &NewClaim, name: &str) -> NodeClaim {
 
 fn claim_labels(pool: &NodePool, requirements: &[RequirementSpec]) -> BTreeMap<String, String> {
     let template = &pool.spec.template;
-    let mut result: BTreeMap<String, String> =
-        template.labels().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    let mut result: BTreeMap<String, String> = template
+        .labels()
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect();
     // Labels of the user's own that pods select by: one value that the requirement allows.
     for requirement in requirements {
         let is_own = !labels::WELL_KNOWN.contains(&&*requirement.key)
             && labels::restriction(&requirement.key).is_none();
-        if is_own && requirement.operator == Operator::In
+        if is_own
+            && requirement.operator == Operator::In
             && let Some(value) = requirement.values.first()
         {
-            result.entry(requirement.key.to_string()).or_insert_with(|| value.to_string());
+            result
+                .entry(requirement.key.to_string())
+                .or_insert_with(|| value.to_string());
         }
     }
     result.insert(labels::NODEPOOL.to_owned(), pool.name_any());
@@ -207,7 +227,10 @@ mod tests {
     fn names_follow_the_seed_and_fit() {
         let mut random = Entropy::from_seed(1).stream("names");
         let first = generate_name("general-purpose", &mut random);
-        assert!(first.starts_with("general-purpose-") && first.len() == 21, "{first}");
+        assert!(
+            first.starts_with("general-purpose-") && first.len() == 21,
+            "{first}"
+        );
         assert_ne!(first, generate_name("general-purpose", &mut random));
         let mut again = Entropy::from_seed(1).stream("names");
         assert_eq!(first, generate_name("general-purpose", &mut again));
@@ -243,10 +266,48 @@ mod tests {
             ],
             instance_types: vec!["Standard_D2s_v5".into()],
             price: Price(96_000_000),
-            requests: Resources { cpu_milli: 1500, pods: 3, ..Resources::default() },
+            requests: Resources {
+                cpu_milli: 1500,
+                pods: 3,
+                ..Resources::default()
+            },
             pods: Vec::new(),
         };
         let claim = claim_object(&pool, &new, "general-x7k2p");
-        insta::assert_json_snapshot!(claim, { ".metadata.annotations[\"karpenter.sh/nodepool-hash\"]" => "[hash]" });
+        let value = serde_json::to_value(&claim).expect("a claim is JSON");
+        insta::assert_json_snapshot!(value["metadata"]["labels"], @r#"
+        {
+          "example.com/tier": "gold",
+          "karpenter.azure.com/aksnodeclass": "default",
+          "karpenter.sh/nodepool": "general",
+          "team": "a"
+        }
+        "#);
+        assert_eq!(
+            value["metadata"]["ownerReferences"],
+            json!([{
+                "apiVersion": "karpenter.sh/v1", "kind": "NodePool", "name": "general",
+                "uid": "u1", "blockOwnerDeletion": true
+            }])
+        );
+        let annotations = &value["metadata"]["annotations"];
+        assert_eq!(
+            (
+                &annotations["x"],
+                &annotations[labels::NODEPOOL_HASH_VERSION]
+            ),
+            (&json!("y"), &json!("v3"))
+        );
+        let spec = &value["spec"];
+        assert_eq!(spec["expireAfter"], "720h");
+        assert_eq!(spec["taints"][0]["key"], "gpu");
+        assert_eq!(
+            spec["resources"]["requests"],
+            json!({"cpu": "1500m", "pods": "3"})
+        );
+        assert_eq!(
+            spec["requirements"][0]["values"],
+            json!(["Standard_D2s_v5"])
+        );
     }
 }

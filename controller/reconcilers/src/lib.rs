@@ -41,6 +41,8 @@ mod provisioning;
 mod queue;
 mod requests;
 mod service;
+#[cfg(test)]
+mod testing;
 mod writes;
 
 pub use options::{FeatureGates, Options};

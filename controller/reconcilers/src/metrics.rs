@@ -34,8 +34,12 @@ impl Disrupted {
     pub(crate) fn forceful(claim: &NodeClaim, reason: &'static str) -> Self {
         Self {
             reason,
-            nodepool: label(claim, labels::NODEPOOL).unwrap_or_default().to_owned(),
-            capacity_type: label(claim, labels::CAPACITY_TYPE).unwrap_or_default().to_owned(),
+            nodepool: label(claim, labels::NODEPOOL)
+                .unwrap_or_default()
+                .to_owned(),
+            capacity_type: label(claim, labels::CAPACITY_TYPE)
+                .unwrap_or_default()
+                .to_owned(),
             policy: "",
             mode: match &claim.spec.termination_grace_period {
                 None => "graceful",
@@ -49,7 +53,10 @@ impl Disrupted {
     /// One that disruption decided.
     pub(crate) fn voluntary(ctx: &Context, claim: &NodeClaim, reason: DisruptionReason) -> Self {
         let mut disrupted = Self::forceful(claim, reason_label(reason));
-        let node = claim.status.as_ref().and_then(|status| status.node_name.as_deref());
+        let node = claim
+            .status
+            .as_ref()
+            .and_then(|status| status.node_name.as_deref());
         if let Some(node) = node {
             disrupted.pods = ctx
                 .cluster()
@@ -90,10 +97,17 @@ fn consolidation_type(command: &Command) -> &'static str {
 }
 
 fn decision(command: &Command) -> &'static str {
-    if command.replacements.is_empty() { "delete" } else { "replace" }
+    if command.replacements.is_empty() {
+        "delete"
+    } else {
+        "replace"
+    }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts of objects stay far below 2^53")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "counts of objects stay far below 2^53"
+)]
 fn number(count: usize) -> f64 {
     count as f64
 }
@@ -104,7 +118,9 @@ fn ages<K: Resource>(object: &K, now: Timestamp) -> (Option<f64>, f64) {
     let meta = object.meta();
     (
         meta.deletion_timestamp.as_ref().map(|time| since(time.0)),
-        meta.creation_timestamp.as_ref().map_or(0.0, |time| since(time.0)),
+        meta.creation_timestamp
+            .as_ref()
+            .map_or(0.0, |time| since(time.0)),
     )
 }
 
@@ -114,7 +130,8 @@ impl Metrics {
     }
 
     pub(crate) fn claim_created(&self, pool: &NodePoolName, reason: &str) {
-        self.0.inc(Name::NodeClaimsCreated, &[reason, pool.as_str(), "false"]);
+        self.0
+            .inc(Name::NodeClaimsCreated, &[reason, pool.as_str(), "false"]);
     }
 
     pub(crate) fn claim_disrupted(&self, disrupted: &Disrupted) {
@@ -127,7 +144,11 @@ impl Metrics {
         ];
         self.0.inc(Name::NodeClaimsDisrupted, &labels);
         if disrupted.pods > 0 {
-            self.0.add(Name::PodsDisruptionInitiated, &labels, number(disrupted.pods));
+            self.0.add(
+                Name::PodsDisruptionInitiated,
+                &labels,
+                number(disrupted.pods),
+            );
         }
     }
 
@@ -135,15 +156,26 @@ impl Metrics {
         let pool = label(claim, labels::NODEPOOL).unwrap_or_default();
         let capacity_type = label(claim, labels::CAPACITY_TYPE).unwrap_or_default();
         let zone = label(claim, labels::ZONE).unwrap_or_default();
-        self.0.inc(Name::NodeClaimsTerminated, &[pool, capacity_type, zone]);
+        self.0
+            .inc(Name::NodeClaimsTerminated, &[pool, capacity_type, zone]);
         if let Some(seconds) = ages(claim, now).0 {
-            self.0.observe(Name::NodeClaimsTerminationDuration, &[pool], seconds);
+            self.0
+                .observe(Name::NodeClaimsTerminationDuration, &[pool], seconds);
         }
-        let conditions = claim.status.as_ref().map_or(&[][..], |status| &status.conditions);
+        let conditions = claim
+            .status
+            .as_ref()
+            .map_or(&[][..], |status| &status.conditions);
         let terminating = conditions.iter().find(|c| c.type_ == "InstanceTerminating");
         if let Some(condition) = terminating {
-            let seconds = now.duration_since(condition.last_transition_time.0).as_secs_f64();
-            self.0.observe(Name::NodeClaimsInstanceTerminationDuration, &[pool], seconds);
+            let seconds = now
+                .duration_since(condition.last_transition_time.0)
+                .as_secs_f64();
+            self.0.observe(
+                Name::NodeClaimsInstanceTerminationDuration,
+                &[pool],
+                seconds,
+            );
         }
     }
 
@@ -159,13 +191,17 @@ impl Metrics {
         self.0.inc(Name::NodesTerminated, &[pool, zone]);
         let (deleting, age) = ages(node, now);
         if let Some(seconds) = deleting {
-            self.0.observe(Name::NodesTerminationDuration, &[pool], seconds);
+            self.0
+                .observe(Name::NodesTerminationDuration, &[pool], seconds);
         }
         self.0.observe(Name::NodesLifetimeDuration, &[pool], age);
     }
 
     pub(crate) fn node_drained(&self, node: &Node) {
-        self.0.inc(Name::NodesDrained, &[label(node, labels::NODEPOOL).unwrap_or_default()]);
+        self.0.inc(
+            Name::NodesDrained,
+            &[label(node, labels::NODEPOOL).unwrap_or_default()],
+        );
     }
 
     pub(crate) fn eviction(&self, code: u16) {
@@ -177,35 +213,63 @@ impl Metrics {
     }
 
     pub(crate) fn scheduled(&self, took: Duration) {
-        self.0.observe(Name::SchedulerSchedulingDuration, &["provisioner"], took.as_secs_f64());
+        self.0.observe(
+            Name::SchedulerSchedulingDuration,
+            &["provisioner"],
+            took.as_secs_f64(),
+        );
     }
 
     pub(crate) fn unschedulable_pods(&self, count: usize) {
-        self.0.set(Name::SchedulerUnschedulablePods, &["provisioner"], number(count));
+        self.0.set(
+            Name::SchedulerUnschedulablePods,
+            &["provisioner"],
+            number(count),
+        );
     }
 
     pub(crate) fn disruption_evaluated(&self, took: Duration) {
-        self.0.observe(Name::DisruptionEvaluationDuration, &["", ""], took.as_secs_f64());
+        self.0.observe(
+            Name::DisruptionEvaluationDuration,
+            &["", ""],
+            took.as_secs_f64(),
+        );
     }
 
     pub(crate) fn disruption_decided(&self, command: &Command) {
-        let labels = [decision(command), reason_label(command.reason), consolidation_type(command)];
+        let labels = [
+            decision(command),
+            reason_label(command.reason),
+            consolidation_type(command),
+        ];
         self.0.inc(Name::DisruptionDecisions, &labels);
     }
 
     pub(crate) fn validation_failed(&self, command: &Command) {
         let count = number(command.candidates.len());
-        self.0.add(Name::DisruptionFailedValidations, &[consolidation_type(command)], count);
+        self.0.add(
+            Name::DisruptionFailedValidations,
+            &[consolidation_type(command)],
+            count,
+        );
     }
 
     pub(crate) fn disruption_failed(&self, command: &Command) {
-        let labels = [decision(command), reason_label(command.reason), consolidation_type(command)];
+        let labels = [
+            decision(command),
+            reason_label(command.reason),
+            consolidation_type(command),
+        ];
         self.0.inc(Name::DisruptionQueueFailures, &labels);
     }
 
     pub(crate) fn mirror(&self, nodes: usize, synced: bool) {
         self.0.set(Name::ClusterStateNodeCount, &[], number(nodes));
-        self.0.set(Name::ClusterStateSynced, &[], if synced { 1.0 } else { 0.0 });
+        self.0.set(
+            Name::ClusterStateSynced,
+            &[],
+            if synced { 1.0 } else { 0.0 },
+        );
     }
 
     /// Usage and limit of a pool, by resource in whole units (cores for CPU).

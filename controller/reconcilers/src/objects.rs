@@ -35,7 +35,11 @@ impl<K: ResourceExt> Cache<K> {
     /// Takes an object as the watch delivered it; `false` when a newer one is known.
     pub(crate) fn insert(&mut self, object: Arc<K>) -> bool {
         let name = object.name_any();
-        if self.0.get(&name).is_some_and(|known| is_older(&*object, &**known)) {
+        if self
+            .0
+            .get(&name)
+            .is_some_and(|known| is_older(&*object, &**known))
+        {
             return false;
         }
         self.0.insert(name, object);
@@ -140,7 +144,11 @@ impl Objects {
     /// The one claim of a node; `None` when there is none, or more than one.
     pub(crate) fn claim_of_node(&self, node: &Node) -> Option<Arc<NodeClaim>> {
         let mut claims = self.claims_of(node_provider_id(node)?);
-        if claims.len() == 1 { claims.pop() } else { None }
+        if claims.len() == 1 {
+            claims.pop()
+        } else {
+            None
+        }
     }
 }
 
@@ -162,18 +170,30 @@ fn reindex(
         }
     }
     if let Some(new) = new {
-        index.entry(new.to_owned()).or_default().insert(name.to_owned());
+        index
+            .entry(new.to_owned())
+            .or_default()
+            .insert(name.to_owned());
     }
 }
 
 /// `status.providerID`, when set.
 pub(crate) fn claim_provider_id(claim: &NodeClaim) -> Option<&str> {
-    claim.status.as_ref()?.provider_id.as_deref().filter(|id| !id.is_empty())
+    claim
+        .status
+        .as_ref()?
+        .provider_id
+        .as_deref()
+        .filter(|id| !id.is_empty())
 }
 
 /// `spec.providerID`, when set.
 pub(crate) fn node_provider_id(node: &Node) -> Option<&str> {
-    node.spec.as_ref()?.provider_id.as_deref().filter(|id| !id.is_empty())
+    node.spec
+        .as_ref()?
+        .provider_id
+        .as_deref()
+        .filter(|id| !id.is_empty())
 }
 
 /// Whether the object's deletion has begun.
@@ -188,18 +208,31 @@ pub(crate) fn label<'a, K: Resource>(object: &'a K, key: &str) -> Option<&'a str
 
 /// An annotation's value.
 pub(crate) fn annotation<'a, K: Resource>(object: &'a K, key: &str) -> Option<&'a str> {
-    object.meta().annotations.as_ref()?.get(key).map(String::as_str)
+    object
+        .meta()
+        .annotations
+        .as_ref()?
+        .get(key)
+        .map(String::as_str)
 }
 
 /// Whether the object has this finalizer.
 pub(crate) fn has_finalizer<K: Resource>(object: &K, name: &str) -> bool {
-    object.meta().finalizers.iter().flatten().any(|finalizer| finalizer == name)
+    object
+        .meta()
+        .finalizers
+        .iter()
+        .flatten()
+        .any(|finalizer| finalizer == name)
 }
 
 /// Status of a Node's condition (`True`, `False`, `Unknown`).
 pub(crate) fn node_condition<'a>(node: &'a Node, type_: &str) -> Option<&'a str> {
     let conditions = node.status.as_ref()?.conditions.as_ref()?;
-    conditions.iter().find(|condition| condition.type_ == type_).map(|c| c.status.as_str())
+    conditions
+        .iter()
+        .find(|condition| condition.type_ == type_)
+        .map(|c| c.status.as_str())
 }
 
 /// Whether the Node's condition `Ready` is true.
@@ -228,7 +261,10 @@ mod tests {
         assert!(!objects.put_claim(claim(4, "b"), false), "older");
         assert_eq!(objects.claims_of("a").len(), 1);
         assert!(objects.put_claim(claim(10, "b"), true));
-        assert_eq!((objects.claims_of("a").len(), objects.claims_of("b").len()), (0, 1));
+        assert_eq!(
+            (objects.claims_of("a").len(), objects.claims_of("b").len()),
+            (0, 1)
+        );
         objects.remove_claim("c");
         assert!(objects.claims_of("b").is_empty());
     }

@@ -72,12 +72,26 @@ mod tests {
     #[test]
     fn results_become_outcomes() {
         let second = Duration::from_secs(1);
-        assert_eq!(Next::OnChange.sooner(Next::After(second)), Next::After(second));
-        assert_eq!(Next::After(second * 2).sooner(Next::After(second)), Next::After(second));
+        assert_eq!(
+            Next::OnChange.sooner(Next::After(second)),
+            Next::After(second)
+        );
+        assert_eq!(
+            Next::After(second * 2).sooner(Next::After(second)),
+            Next::After(second)
+        );
         assert_eq!(outcome("q", "k", Ok(Next::OnChange)), Outcome::Done);
-        assert_eq!(outcome("q", "k", Err(Error::Conflict)), Outcome::RequeueAfter(CONFLICT_WAIT));
-        let throttled = Error::Throttled { retry_after: second };
-        assert_eq!(outcome("q", "k", Err(throttled)), Outcome::RetryAfter(second));
+        assert_eq!(
+            outcome("q", "k", Err(Error::Conflict)),
+            Outcome::RequeueAfter(CONFLICT_WAIT)
+        );
+        let throttled = Error::Throttled {
+            retry_after: second,
+        };
+        assert_eq!(
+            outcome("q", "k", Err(throttled)),
+            Outcome::RetryAfter(second)
+        );
         let failed = Error::Invalid("x".to_owned());
         assert_eq!(outcome("q", "k", Err(failed)), Outcome::Retry);
     }

@@ -38,7 +38,9 @@ pub struct Deps {
 
 impl std::fmt::Debug for Deps {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Deps").field("options", &self.options).finish_non_exhaustive()
+        f.debug_struct("Deps")
+            .field("options", &self.options)
+            .finish_non_exhaustive()
     }
 }
 
@@ -84,15 +86,20 @@ impl Reconcilers {
             metrics: Metrics::new(deps.metrics.clone()),
             events: Events::new(deps.events.clone()),
         });
-        Self { ctx: Arc::new(ctx), deps }
+        Self {
+            ctx: Arc::new(ctx),
+            deps,
+        }
     }
 
     /// Runs until the signal to end, or until the future is dropped (leadership was lost): then
     /// every task ends at its next await. What was under way is taken up from the objects and the
     /// cloud by whoever leads next.
     pub async fn run(self, shutdown: Shutdown) {
-        let mut tasks =
-            Tasks { spawner: Arc::clone(&self.deps.ports.spawner), handles: Vec::new() };
+        let mut tasks = Tasks {
+            spawner: Arc::clone(&self.deps.ports.spawner),
+            handles: Vec::new(),
+        };
         let (gate, synced) = SyncGate::new();
         self.start_watches(&mut tasks, &gate);
         self.start_queues(&mut tasks, &synced, &shutdown);
@@ -107,8 +114,10 @@ impl Reconcilers {
         self.start_watch(tasks, gate, Api::all(kube.clone()), DaemonSets);
         let classes = Api::all_with(kube.clone(), &self.ctx.class_resource());
         let entropy = self.deps.ports.entropy.child("reconcilers");
-        let task = watch(Arc::clone(&self.ctx), classes, Classes, Arc::clone(gate), entropy);
-        tasks.spawn("watch-nodeclasses", task);
+        let (ctx, gate_of_classes) = (Arc::clone(&self.ctx), Arc::clone(gate));
+        tasks.spawn("watch-nodeclasses", async move {
+            watch(ctx, classes, Classes, gate_of_classes, entropy).await;
+        });
         self.start_watch(tasks, gate, Api::all(kube.clone()), Pools);
         self.start_watch(tasks, gate, Api::all(kube.clone()), Claims);
         self.start_watch(tasks, gate, Api::all(kube.clone()), Nodes);
@@ -122,8 +131,10 @@ impl Reconcilers {
     {
         let name = format!("watch-{}", <S::Object as kube::Resource>::plural(&()));
         let entropy = self.deps.ports.entropy.child("reconcilers");
-        let task = watch(Arc::clone(&self.ctx), api, sink, Arc::clone(gate), entropy);
-        tasks.spawn(&name, task);
+        let (ctx, gate) = (Arc::clone(&self.ctx), Arc::clone(gate));
+        tasks.spawn(&name, async move {
+            watch(ctx, api, sink, gate, entropy).await;
+        });
     }
 
     fn start_queues(&self, tasks: &mut Tasks, synced: &Synced, shutdown: &Shutdown) {

@@ -38,8 +38,10 @@ impl Context {
     ) -> Result<Option<Arc<NodeClaim>>, Error> {
         let patch = guarded(patch, claim, guard);
         let name = claim.name_any();
-        let result =
-            self.claim_api().patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await;
+        let result = self
+            .claim_api()
+            .patch(&name, &PatchParams::default(), &Patch::Merge(&patch))
+            .await;
         self.claim_written(&name, result).await
     }
 
@@ -124,7 +126,11 @@ impl Context {
     ) -> Result<Option<Arc<Node>>, Error> {
         let patch = guarded(patch, node, guard);
         let name = node.name_any();
-        match self.node_api().patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await {
+        match self
+            .node_api()
+            .patch(&name, &PatchParams::default(), &Patch::Merge(&patch))
+            .await
+        {
             Ok(node) => {
                 self.observe_node(node.clone());
                 Ok(Some(Arc::new(node)))
@@ -177,15 +183,21 @@ fn guarded<K: ResourceExt>(mut patch: Value, object: &K, guard: Guard) -> Value 
 /// Deletes this very object, not another one of the same name.
 pub(crate) fn of_uid(uid: Option<String>) -> DeleteParams {
     DeleteParams {
-        preconditions: Some(Preconditions { uid, resource_version: None }),
+        preconditions: Some(Preconditions {
+            uid,
+            resource_version: None,
+        }),
         ..DeleteParams::default()
     }
 }
 
 /// A merge patch that takes a finalizer off; for use with [`Guard::Version`].
 pub(crate) fn without_finalizer<K: ResourceExt>(object: &K, name: &str) -> Value {
-    let rest: Vec<&String> =
-        object.finalizers().iter().filter(|finalizer| *finalizer != name).collect();
+    let rest: Vec<&String> = object
+        .finalizers()
+        .iter()
+        .filter(|finalizer| *finalizer != name)
+        .collect();
     json!({ "metadata": { "finalizers": rest } })
 }
 

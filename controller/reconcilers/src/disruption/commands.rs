@@ -47,7 +47,12 @@ impl Running {
         replacements: Vec<NodeClaimName>,
         started: Duration,
     ) -> Self {
-        Self { id: 0, command, replacements, started }
+        Self {
+            id: 0,
+            command,
+            replacements,
+            started,
+        }
     }
 }
 
@@ -55,13 +60,20 @@ impl Commands {
     /// Whether a running command owns the claim.
     pub(crate) fn holds(&self, claim: &NodeClaimName) -> bool {
         self.running.iter().any(|running| {
-            running.command.candidates.iter().any(|(candidate, _)| candidate == claim)
+            running
+                .command
+                .candidates
+                .iter()
+                .any(|(candidate, _)| candidate == claim)
         })
     }
 
     pub(super) fn push(&mut self, running: Running) {
         self.next_id += 1;
-        self.running.push(Running { id: self.next_id, ..running });
+        self.running.push(Running {
+            id: self.next_id,
+            ..running
+        });
     }
 
     fn remove(&mut self, id: u64) {
@@ -69,14 +81,20 @@ impl Commands {
     }
 
     fn wait_max(&self) -> Duration {
-        let candidates: usize = self.running.iter().map(|r| r.command.candidates.len()).sum();
+        let candidates: usize = self
+            .running
+            .iter()
+            .map(|r| r.command.candidates.len())
+            .sum();
         let candidates = u32::try_from(candidates).unwrap_or(u32::MAX);
-        WAIT_PER_CANDIDATE.saturating_mul(candidates).clamp(WAIT_MIN, WAIT_MAX)
+        WAIT_PER_CANDIDATE
+            .saturating_mul(candidates)
+            .clamp(WAIT_MIN, WAIT_MAX)
     }
 }
 
 /// Follows running commands for ever.
-pub(crate) async fn follow_commands(ctx: &Context) {
+pub(crate) async fn follow_commands(ctx: &Context) -> ! {
     loop {
         let (running, wait_max) = {
             let commands = ctx.commands();
@@ -131,18 +149,26 @@ async fn replacements_state(ctx: &Context, running: &Running) -> Result<State, E
             Some(claim) => Some(claim),
             None => ctx.refresh_claim(name.as_str()).await?,
         };
-        let Some(claim) = claim else { return Ok(State::Lost) };
+        let Some(claim) = claim else {
+            return Ok(State::Lost);
+        };
         if claim.metadata.deletion_timestamp.is_some() {
             return Ok(State::Lost);
         }
         if claim.is_condition_true("Initialized") {
             continue;
         }
-        let note = Note::normal("DisruptionLaunching", format!("Launching NodeClaim: {reason}"));
-        ctx.events.publish(&*claim, note.once_per(reason.to_owned()));
-        let message = "Waiting on readiness to continue disruption".to_owned();
+        let note = Note::normal(
+            "DisruptionLaunching",
+            format!("Launching NodeClaim: {reason}"),
+        );
         ctx.events
-            .publish(&*claim, Note::normal("DisruptionWaitingReadiness", message).once_per_object());
+            .publish(&*claim, note.once_per(reason.to_owned()));
+        let message = "Waiting on readiness to continue disruption".to_owned();
+        ctx.events.publish(
+            &*claim,
+            Note::normal("DisruptionWaitingReadiness", message).once_per_object(),
+        );
         state = State::Waiting;
     }
     Ok(state)
@@ -151,7 +177,9 @@ async fn replacements_state(ctx: &Context, running: &Running) -> Result<State, E
 async fn delete_candidates(ctx: &Context, running: &Running) -> Result<(), Error> {
     let reason = running.command.reason;
     for (name, node) in &running.command.candidates {
-        let Some(claim) = ctx.claim(name.as_str()) else { continue };
+        let Some(claim) = ctx.claim(name.as_str()) else {
+            continue;
+        };
         if claim.metadata.deletion_timestamp.is_some() {
             continue;
         }
@@ -161,8 +189,11 @@ async fn delete_candidates(ctx: &Context, running: &Running) -> Result<(), Error
         ctx.metrics.claim_disrupted(&disrupted);
         let text = reason.as_str();
         let note = |kind: &str| {
-            Note::normal("DisruptionTerminating", format!("Disrupting {kind}: {text}"))
-                .once_per(text.to_owned())
+            Note::normal(
+                "DisruptionTerminating",
+                format!("Disrupting {kind}: {text}"),
+            )
+            .once_per(text.to_owned())
         };
         ctx.events.publish(&*claim, note("NodeClaim"));
         if let Some(node) = ctx.node(node.as_str()) {
@@ -208,7 +239,10 @@ mod tests {
             commands
         };
         for (candidates, seconds) in [(100, 600), (4_000, 600), (10_000, 800), (80_000, 3_600)] {
-            assert_eq!(commands(candidates).wait_max(), Duration::from_secs(seconds));
+            assert_eq!(
+                commands(candidates).wait_max(),
+                Duration::from_secs(seconds)
+            );
         }
         let mut one = commands(1);
         assert!(one.holds(&"0".into()));

@@ -48,13 +48,15 @@ const SCHEDULED_BUDGET_POLL: Duration = Duration::from_mins(1);
 const SIMULATIONS_MAX: u32 = 500;
 
 /// Disrupts for ever.
-pub(crate) async fn disrupt(ctx: &Context) {
+pub(crate) async fn disrupt(ctx: &Context) -> ! {
     let mut reported = Reported::default();
     loop {
         let seen = ctx.cluster().changes();
         let rest = match pass(ctx, &mut reported).await {
             Ok(Rest::None) => continue,
             Ok(rest) => rest,
+            // The caches are up to date again.
+            Err(Error::Conflict) => Rest::For(POLL),
             Err(error) => {
                 tracing::warn!(error = %chain(&error), "disruption pass failed");
                 Rest::For(POLL)
@@ -95,9 +97,15 @@ async fn pass(ctx: &Context, reported: &mut Reported) -> Result<Rest, Error> {
     if plan.commands.is_empty() {
         return Ok(rest);
     }
-    let (drift, others): (Vec<Command>, Vec<Command>) =
-        plan.commands.into_iter().partition(|command| command.reason == DisruptionReason::Drifted);
-    let commands = if drift.is_empty() { validated(ctx, others).await? } else { drift };
+    let (drift, others): (Vec<Command>, Vec<Command>) = plan
+        .commands
+        .into_iter()
+        .partition(|command| command.reason == DisruptionReason::Drifted);
+    let commands = if drift.is_empty() {
+        validated(ctx, others).await?
+    } else {
+        drift
+    };
     let mut started = false;
     for command in commands {
         started |= start::start(ctx, command).await?;
@@ -117,12 +125,15 @@ async fn gather_and_plan(ctx: &Context) -> (Snapshot, Plan) {
     let now = ctx.now();
     let started = ctx.clock.monotonic();
     let answer = run_on(&*ctx.cpu, move || {
-        let budget = StepBudget { simulations_max: SIMULATIONS_MAX };
+        let budget = StepBudget {
+            simulations_max: SIMULATIONS_MAX,
+        };
         let plan = plan_disruption(&snapshot, &policy, now, budget);
         (snapshot, plan)
     })
     .await;
-    ctx.metrics.disruption_evaluated(ctx.clock.monotonic().saturating_sub(started));
+    ctx.metrics
+        .disruption_evaluated(ctx.clock.monotonic().saturating_sub(started));
     answer
 }
 
@@ -133,7 +144,7 @@ async fn validated(ctx: &Context, before: Vec<Command>) -> Result<Vec<Command>, 
         return Ok(Vec::new());
     }
     let (_, after) = gather_and_plan(ctx).await;
-    let (kept, rejected) = still_planned(before, after.commands);
+    let (kept, rejected) = still_planned(before, &after.commands);
     for command in rejected {
         report::rejected(ctx, &command);
     }
@@ -143,7 +154,7 @@ async fn validated(ctx: &Context, before: Vec<Command>) -> Result<Vec<Command>, 
 /// The commands of `after` that `before` planned as well, and those of `before` that are gone.
 /// Of the empty nodes, those that are still empty; of others, commands over the same nodes that
 /// still need, or still do not need, a replacement.
-fn still_planned(before: Vec<Command>, after: Vec<Command>) -> (Vec<Command>, Vec<Command>) {
+fn still_planned(before: Vec<Command>, after: &[Command]) -> (Vec<Command>, Vec<Command>) {
     let mut kept = Vec::new();
     let mut rejected = Vec::new();
     for old in before {
@@ -170,13 +181,20 @@ fn still_planned(before: Vec<Command>, after: Vec<Command>) -> (Vec<Command>, Ve
 }
 
 fn candidates(command: &Command) -> BTreeSet<NodeClaimName> {
-    command.candidates.iter().map(|(claim, _)| claim.clone()).collect()
+    command
+        .candidates
+        .iter()
+        .map(|(claim, _)| claim.clone())
+        .collect()
 }
 
 /// How long nothing but a change can make another answer.
 fn quiet_time(snapshot: &Snapshot, plan: &Plan, now: Timestamp) -> Duration {
     let until = |time: Timestamp| Duration::try_from(time.duration_since(now)).ok();
-    let nominations = snapshot.nodes.iter().filter_map(|node| until(node.nominated_until?));
+    let nominations = snapshot
+        .nodes
+        .iter()
+        .filter_map(|node| until(node.nominated_until?));
     let waits = plan.blocked.values().filter_map(|blocked| match blocked {
         Blocked::ConsolidateAfter { remaining } => Some(*remaining),
         Blocked::OutOfSteps => Some(POLL),
@@ -188,7 +206,11 @@ fn quiet_time(snapshot: &Snapshot, plan: &Plan, now: Timestamp) -> Duration {
         .flat_map(|catalog| &catalog.pool.disruption.budgets)
         .filter(|budget| budget.schedule.is_some())
         .map(|_| SCHEDULED_BUDGET_POLL);
-    let soonest = nominations.chain(waits).chain(schedules).min().unwrap_or(QUIET_MAX);
+    let soonest = nominations
+        .chain(waits)
+        .chain(schedules)
+        .min()
+        .unwrap_or(QUIET_MAX);
     soonest.clamp(POLL, QUIET_MAX)
 }
 
@@ -200,14 +222,18 @@ async fn heal(ctx: &Context) -> Result<(), Error> {
         if is_deleting(&*claim) || ctx.commands().holds(&name) {
             continue;
         }
-        let id = claim.status.as_ref().and_then(|status| status.provider_id.clone());
+        let id = claim
+            .status
+            .as_ref()
+            .and_then(|status| status.provider_id.clone());
         for node in ctx.nodes_of(&id.unwrap_or_default()) {
             if is_deleting(&*node) || !has_disrupted_taint(&node) {
                 continue;
             }
             let taints = node.spec.as_ref().and_then(|spec| spec.taints.clone());
             let rest = without_disrupted(taints.unwrap_or_default());
-            ctx.patch_node(&node, json!({ "spec": { "taints": rest } }), Guard::Version).await?;
+            ctx.patch_node(&node, json!({ "spec": { "taints": rest } }), Guard::Version)
+                .await?;
             tracing::info!(node = node.name_any(), "node is no longer disrupted");
         }
         let mut draft = Draft::new(claim, ctx.now());
@@ -228,7 +254,10 @@ mod tests {
     fn command(reason: DisruptionReason, names: &[&str]) -> Command {
         Command {
             reason,
-            candidates: names.iter().map(|name| ((*name).into(), (*name).into())).collect(),
+            candidates: names
+                .iter()
+                .map(|name| ((*name).into(), (*name).into()))
+                .collect(),
             replacements: Vec::new(),
             savings: Price(0),
         }
@@ -238,13 +267,13 @@ mod tests {
     fn empty_nodes_are_confirmed_one_by_one_and_other_commands_whole() {
         let empty = |names: &[&str]| command(DisruptionReason::Empty, names);
         let other = |names: &[&str]| command(DisruptionReason::Underutilized, names);
-        let (kept, rejected) = still_planned(vec![empty(&["a", "b"])], vec![empty(&["b", "c"])]);
+        let (kept, rejected) = still_planned(vec![empty(&["a", "b"])], &[empty(&["b", "c"])]);
         assert_eq!((kept, rejected.len()), (vec![empty(&["b"])], 0));
-        let (kept, rejected) = still_planned(vec![other(&["a", "b"])], vec![other(&["a"])]);
+        let (kept, rejected) = still_planned(vec![other(&["a", "b"])], &[other(&["a"])]);
         assert_eq!((kept.len(), rejected.len()), (0, 1));
-        let (kept, _) = still_planned(vec![other(&["a", "b"])], vec![other(&["b", "a"])]);
+        let (kept, _) = still_planned(vec![other(&["a", "b"])], &[other(&["b", "a"])]);
         assert_eq!(kept.len(), 1);
-        let (kept, _) = still_planned(vec![empty(&["a"])], vec![other(&["a"])]);
+        let (kept, _) = still_planned(vec![empty(&["a"])], &[other(&["a"])]);
         assert_eq!(kept.len(), 0);
     }
 }

@@ -17,12 +17,20 @@ pub(super) struct Reported(BTreeMap<NodeName, Blocked>);
 /// Publishes why nodes stay, where that is news.
 pub(super) fn blocked(ctx: &Context, plan: &Plan, reported: &mut Reported) {
     for (name, blocked) in &plan.blocked {
-        if reported.0.get(name).is_some_and(|known| is_same(known, blocked)) {
+        if reported
+            .0
+            .get(name)
+            .is_some_and(|known| is_same(known, blocked))
+        {
             continue;
         }
         let Some(note) = note(blocked) else { continue };
-        let Some(node) = ctx.node(name.as_str()) else { continue };
-        let Some(claim) = ctx.claim_of_node(&node) else { continue };
+        let Some(node) = ctx.node(name.as_str()) else {
+            continue;
+        };
+        let Some(claim) = ctx.claim_of_node(&node) else {
+            continue;
+        };
         ctx.events.publish(&*node, note.clone());
         ctx.events.publish(&*claim, note);
     }
@@ -42,23 +50,23 @@ fn note(blocked: &Blocked) -> Option<Note> {
         | Blocked::Nominated => {
             Some(Note::normal("DisruptionBlocked", capitalized(blocked)).once_per_object())
         }
-        Blocked::NoCheaperOffering
-        | Blocked::PodsWouldNotFit
-        | Blocked::SpotFlexibility { .. }
-        | Blocked::Policy => Some(
+        // They end by themselves.
+        Blocked::Budget { .. } | Blocked::ConsolidateAfter { .. } | Blocked::OutOfSteps => None,
+        // What consolidation looked at and left.
+        _ => Some(
             Note::normal("Unconsolidatable", capitalized(blocked))
                 .once_per_object()
                 .every(Duration::from_mins(15)),
         ),
-        // They end by themselves.
-        Blocked::Budget { .. } | Blocked::ConsolidateAfter { .. } | Blocked::OutOfSteps => None,
     }
 }
 
 fn capitalized(blocked: &Blocked) -> String {
     let text = blocked.to_string();
     let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+    letters.next().map_or_else(String::new, |first| {
+        first.to_uppercase().chain(letters).collect()
+    })
 }
 
 /// Publishes that a command no longer stood after its validation.

@@ -38,7 +38,9 @@ pub(super) async fn start(ctx: &Context, mut command: Command) -> Result<bool, E
         return Ok(false);
     }
     command.candidates = marked;
-    let Some(replacements) = create_replacements(ctx, &command).await else { return Ok(false) };
+    let Some(replacements) = create_replacements(ctx, &command).await else {
+        return Ok(false);
+    };
     tracing::info!(
         command = %describe(&command), reason, savings = %command.savings, "disrupting node(s)"
     );
@@ -47,7 +49,8 @@ pub(super) async fn start(ctx: &Context, mut command: Command) -> Result<bool, E
     }
     ctx.metrics.disruption_decided(&command);
     let started = ctx.clock.monotonic();
-    ctx.commands().push(Running::new(command, replacements, started));
+    ctx.commands()
+        .push(Running::new(command, replacements, started));
     ctx.wakes.commands.notify_one();
     Ok(true)
 }
@@ -66,16 +69,28 @@ async fn mark(
         return Ok(false);
     }
     if !has_disrupted_taint(&node) {
-        let taints = node.spec.as_ref().and_then(|spec| spec.taints.clone()).unwrap_or_default();
+        let taints = node
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.taints.clone())
+            .unwrap_or_default();
         let patch = json!({ "spec": { "taints": with_disrupted(taints) } });
-        if ctx.patch_node(&node, patch, Guard::Version).await?.is_none() {
+        if ctx
+            .patch_node(&node, patch, Guard::Version)
+            .await?
+            .is_none()
+        {
             return Ok(false);
         }
     }
     for _ in 0..3 {
-        let Some(claim) = ctx.claim(&claim.name_any()) else { return Ok(false) };
+        let Some(claim) = ctx.claim(&claim.name_any()) else {
+            return Ok(false);
+        };
         let mut draft = Draft::new(Arc::clone(&claim), ctx.now());
-        draft.conditions().set_true_with("DisruptionReason", reason, reason);
+        draft
+            .conditions()
+            .set_true_with("DisruptionReason", reason, reason);
         match draft.save(ctx).await {
             Ok(saved) => return Ok(saved.is_some()),
             // Refreshed meanwhile.
@@ -115,7 +130,11 @@ async fn create_replacements(ctx: &Context, command: &Command) -> Option<Vec<Nod
 
 /// `delete: [n1]` or `replace: [n1] -> [1 replacement]`, as upstream's events have it.
 pub(super) fn describe(command: &Command) -> String {
-    let nodes: Vec<&str> = command.candidates.iter().map(|(_, node)| node.as_str()).collect();
+    let nodes: Vec<&str> = command
+        .candidates
+        .iter()
+        .map(|(_, node)| node.as_str())
+        .collect();
     let nodes = nodes.join(", ");
     match command.replacements.len() {
         0 => format!("delete: [{nodes}]"),

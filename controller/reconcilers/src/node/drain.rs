@@ -32,7 +32,7 @@ const ACCEPTED_FOR: Duration = Duration::from_secs(10);
 /// A drain that only waits for pods to end looks again after this long; their end is an event.
 const POLL: Duration = Duration::from_secs(5);
 
-/// Body of the API server's 500 for a pod that two PodDisruptionBudgets cover.
+/// Body of the API server's 500 for a pod that two budgets cover.
 const MULTIPLE_BUDGETS: &str = "more than one PodDisruptionBudget";
 
 /// Tries so far, by node and pod UID. Bounded by the pods of the nodes that are being drained.
@@ -51,19 +51,33 @@ impl Evictions {
     }
 
     fn not_before(&self, node: &str, uid: &str) -> Duration {
-        self.0.get(node).and_then(|pods| pods.get(uid)).map_or(Duration::ZERO, |t| t.not_before)
+        self.0
+            .get(node)
+            .and_then(|pods| pods.get(uid))
+            .map_or(Duration::ZERO, |t| t.not_before)
     }
 
     fn accepted(&mut self, node: &str, uid: &Arc<str>, now: Duration) {
         let tries = self.0.entry(node.to_owned()).or_default();
-        tries.insert(Arc::clone(uid), Try { refusals: 0, not_before: now + ACCEPTED_FOR });
+        tries.insert(
+            Arc::clone(uid),
+            Try {
+                refusals: 0,
+                not_before: now + ACCEPTED_FOR,
+            },
+        );
     }
 
     fn refused(&mut self, node: &str, uid: &Arc<str>, now: Duration) {
         let tries = self.0.entry(node.to_owned()).or_default();
         let entry = tries.entry(Arc::clone(uid)).or_default();
-        let wait = RETRY_FIRST.saturating_mul(1 << entry.refusals.min(16)).min(RETRY_MAX);
-        *entry = Try { refusals: entry.refusals.saturating_add(1), not_before: now + wait };
+        let wait = RETRY_FIRST
+            .saturating_mul(1 << entry.refusals.min(16))
+            .min(RETRY_MAX);
+        *entry = Try {
+            refusals: entry.refusals.saturating_add(1),
+            not_before: now + wait,
+        };
     }
 }
 
@@ -80,8 +94,14 @@ pub(super) async fn drain(
         return Ok(None);
     }
     let uids: BTreeMap<&PodKey, &Arc<str>> = pods.iter().map(|pod| (&pod.key, &pod.uid)).collect();
-    let message = format!("Failed to drain node, {} pods are waiting to be evicted", step.waiting);
-    ctx.events.publish(node, Note::warning("FailedDraining", message).once_per_object());
+    let message = format!(
+        "Failed to drain node, {} pods are waiting to be evicted",
+        step.waiting
+    );
+    ctx.events.publish(
+        node,
+        Note::warning("FailedDraining", message).once_per_object(),
+    );
     let mut error = force(ctx, &step.force_delete, &uids).await.err();
     error = error.or(evict(ctx, node, &step, &uids).await.err());
     if let Some(error) = error {
@@ -141,16 +161,17 @@ async fn evict_pod(ctx: &Context, node: &Node, pod: PodKey, uid: Arc<str>) -> Re
     };
     let result = api.evict(&pod.name, &params).await;
     let now = ctx.clock.monotonic();
-    let error = match result {
-        Ok(_) => {
-            ctx.evictions().accepted(&name, &uid, now);
-            ctx.metrics.eviction(200);
-            ctx.metrics.pod_drained(drain_reason(ctx, node));
-            let note = Note::normal("Evicted", format!("Evicted pod: {}", drain_reason(ctx, node)));
-            ctx.events.publish_to(reference(&pod, &uid), note.once_per(pod.name.to_string()));
-            return Ok(());
-        }
-        Err(error) => error,
+    let Err(error) = result else {
+        ctx.evictions().accepted(&name, &uid, now);
+        ctx.metrics.eviction(200);
+        ctx.metrics.pod_drained(drain_reason(ctx, node));
+        let note = Note::normal(
+            "Evicted",
+            format!("Evicted pod: {}", drain_reason(ctx, node)),
+        );
+        ctx.events
+            .publish_to(reference(&pod, &uid), note.once_per(pod.name.to_string()));
+        return Ok(());
     };
     if let Some(code) = code(&error) {
         ctx.metrics.eviction(code);
@@ -171,7 +192,10 @@ async fn evict_pod(ctx: &Context, node: &Node, pod: PodKey, uid: Arc<str>) -> Re
         return Ok(());
     };
     let message = format!("Failed to drain node, {why} (Pod={pod})");
-    ctx.events.publish(node, Note::warning("FailedDraining", message).once_per_object());
+    ctx.events.publish(
+        node,
+        Note::warning("FailedDraining", message).once_per_object(),
+    );
     Ok(())
 }
 
@@ -181,7 +205,9 @@ async fn force(
     uids: &BTreeMap<&PodKey, &Arc<str>>,
 ) -> Result<(), Error> {
     for forced in pods {
-        let Some(uid) = uids.get(&forced.pod) else { continue };
+        let Some(uid) = uids.get(&forced.pod) else {
+            continue;
+        };
         let api: Api<Pod> = Api::namespaced(ctx.kube.clone(), &forced.pod.namespace);
         let seconds = u32::try_from(forced.grace.as_secs()).unwrap_or(u32::MAX);
         let params = DeleteParams {
@@ -212,8 +238,13 @@ fn reference(pod: &PodKey, uid: &str) -> ObjectReference {
 
 /// Why the node is drained: the reason of its claim's disruption, or force.
 fn drain_reason(ctx: &Context, node: &Node) -> &'static str {
-    let Some(claim) = ctx.claim_of_node(node) else { return "" };
-    let conditions = claim.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    let Some(claim) = ctx.claim_of_node(node) else {
+        return "";
+    };
+    let conditions = claim
+        .status
+        .as_ref()
+        .map_or(&[][..], |status| &status.conditions);
     let reason = conditions
         .iter()
         .find(|condition| condition.type_ == "DisruptionReason" && condition.status == "True");
@@ -238,7 +269,10 @@ mod tests {
             evictions.refused("n", &uid, Duration::ZERO);
             waits.push(evictions.not_before("n", &uid).as_millis());
         }
-        assert_eq!(waits, [100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]);
+        assert_eq!(
+            waits,
+            [100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]
+        );
         evictions.forget_node("n");
         assert_eq!(evictions.not_before("n", &uid), Duration::ZERO);
     }

@@ -40,15 +40,20 @@ pub(crate) async fn check_conditions(ctx: &Context, node: &Node) -> Result<(), E
         .find(|(condition, _)| node_condition(node, condition) == Some("True"))
         .map(|(_, kind)| *kind);
     let Some(kind) = kind else { return Ok(()) };
-    let Some(claim) = ctx.claim_of_node(node) else { return Ok(()) };
+    let Some(claim) = ctx.claim_of_node(node) else {
+        return Ok(());
+    };
     interrupt(ctx, &claim, kind, None).await
 }
 
 /// Asks the provider for ever.
-pub(crate) async fn watch_interruptions(ctx: &Context) {
+pub(crate) async fn watch_interruptions(ctx: &Context) -> ! {
     loop {
         ctx.clock.sleep(PERIOD).await;
-        let has_instances = ctx.cluster().claims().any(|claim| claim.provider_id.is_some());
+        let has_instances = ctx
+            .cluster()
+            .claims()
+            .any(|claim| claim.provider_id.is_some());
         if !has_instances {
             continue;
         }
@@ -89,7 +94,10 @@ async fn interrupt(
     if is_deleting(claim) || !ctx.is_managed(&claim.spec.node_class_ref) {
         return Ok(());
     }
-    ctx.events.publish(claim, Note::warning(reason, message.to_owned()).once_per_object());
+    ctx.events.publish(
+        claim,
+        Note::warning(reason, message.to_owned()).once_per_object(),
+    );
     // The drain must be over when the instance goes.
     if let Some(deadline) = not_before
         && annotation(claim, labels::TERMINATION_TIMESTAMP).is_none()
@@ -106,8 +114,16 @@ async fn interrupt(
     }
     ctx.delete_claim(claim).await?;
     let message = "Interruption triggered termination for the NodeClaim".to_owned();
-    ctx.events.publish(claim, Note::warning("TerminatingOnInterruption", message).once_per_object());
-    tracing::info!(nodeclaim = claim_name(claim), kind, "deleted nodeclaim ahead of interruption");
-    ctx.metrics.claim_disrupted(&Disrupted::forceful(claim, "interrupted"));
+    ctx.events.publish(
+        claim,
+        Note::warning("TerminatingOnInterruption", message).once_per_object(),
+    );
+    tracing::info!(
+        nodeclaim = claim_name(claim),
+        kind,
+        "deleted nodeclaim ahead of interruption"
+    );
+    ctx.metrics
+        .claim_disrupted(&Disrupted::forceful(claim, "interrupted"));
     Ok(())
 }

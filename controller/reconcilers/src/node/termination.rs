@@ -16,13 +16,15 @@ use kube::ResourceExt;
 use serde_json::json;
 
 use super::{check_conditions, drain, volumes};
-use crate::context::{Context, nothing_to_do};
+use crate::context::Context;
 use crate::error::Error;
 use crate::events::Note;
 use crate::nodeclaim::{
     DELETION_CHECK_PERIOD, Draft, InstanceState, delete_instance, mark_terminating,
 };
-use crate::objects::{annotation, has_finalizer, is_deleting, is_node_ready, label, node_provider_id};
+use crate::objects::{
+    annotation, has_finalizer, is_deleting, is_node_ready, label, node_provider_id,
+};
 use crate::queue::Next;
 use crate::writes::{Guard, without_finalizer};
 
@@ -35,16 +37,18 @@ const EXCLUDED_BY: &str = "karpenter";
 
 /// Brings a deleted Node closer to its end; heeds what a living one announces.
 pub(crate) async fn reconcile(ctx: &Context, name: &str) -> Result<Next, Error> {
-    let Some(node) = ctx.node(name) else { return nothing_to_do() };
+    let Some(node) = ctx.node(name) else {
+        return Ok(Next::OnChange);
+    };
     if label(&*node, &ctx.class_label()).is_none() {
-        return nothing_to_do();
+        return Ok(Next::OnChange);
     }
     if !is_deleting(&*node) {
         check_conditions(ctx, &node).await?;
-        return nothing_to_do();
+        return Ok(Next::OnChange);
     }
     if !has_finalizer(&*node, labels::TERMINATION_FINALIZER) {
-        return nothing_to_do();
+        return Ok(Next::OnChange);
     }
     let claim = ctx.claim_of_node(&node);
     if let Some(claim) = claim.as_ref().filter(|claim| !is_deleting(&***claim)) {
@@ -55,7 +59,9 @@ pub(crate) async fn reconcile(ctx: &Context, name: &str) -> Result<Next, Error> 
         return release(ctx, &node).await;
     }
     let deadline = deadline(ctx, &node, claim.as_deref())?;
-    let Some(node) = ensure_tainted(ctx, node).await? else { return nothing_to_do() };
+    let Some(node) = ensure_tainted(ctx, node).await? else {
+        return Ok(Next::OnChange);
+    };
     let claim = claim.map(|claim| ctx.claim(&claim.name_any()).unwrap_or(claim));
     if let Some(next) = drain_step(ctx, &node, claim.as_deref(), deadline).await? {
         return Ok(next);
@@ -76,7 +82,9 @@ pub(crate) async fn reconcile(ctx: &Context, name: &str) -> Result<Next, Error> 
 
 /// A node that is not ready and whose instance does not exist cannot be drained.
 async fn is_instance_gone(ctx: &Context, node: &Node) -> Result<bool, Error> {
-    let Some(id) = node_provider_id(node) else { return Ok(false) };
+    let Some(id) = node_provider_id(node) else {
+        return Ok(false);
+    };
     match ctx.provider.get(&ProviderId::new(id)).await {
         Ok(_) => Ok(false),
         Err(ProviderError::NotFound) => Ok(true),
@@ -93,7 +101,7 @@ async fn release(ctx: &Context, node: &Node) -> Result<Next, Error> {
         tracing::info!(node = node.name_any(), "deleted node");
     }
     ctx.evictions().forget_node(&node.name_any());
-    nothing_to_do()
+    Ok(Next::OnChange)
 }
 
 fn deadline(
@@ -101,11 +109,15 @@ fn deadline(
     node: &Node,
     claim: Option<&NodeClaim>,
 ) -> Result<Option<Timestamp>, Error> {
-    let Some(text) = claim.and_then(|claim| annotation(claim, labels::TERMINATION_TIMESTAMP)) else {
+    let Some(text) = claim.and_then(|claim| annotation(claim, labels::TERMINATION_TIMESTAMP))
+    else {
         return Ok(None);
     };
     let time: Timestamp = text.parse().map_err(|error| {
-        Error::Invalid(format!("annotation {}: {error}", labels::TERMINATION_TIMESTAMP))
+        Error::Invalid(format!(
+            "annotation {}: {error}",
+            labels::TERMINATION_TIMESTAMP
+        ))
     })?;
     let message = format!("All pods will be deleted by {text}");
     let note = Note::warning("TerminationGracePeriodExpiring", message).once_per_object();
@@ -115,7 +127,11 @@ fn deadline(
 
 /// Keeps new pods and load balancers away. `None`: the Node is gone.
 async fn ensure_tainted(ctx: &Context, node: Arc<Node>) -> Result<Option<Arc<Node>>, Error> {
-    let taints = node.spec.as_ref().and_then(|spec| spec.taints.clone()).unwrap_or_default();
+    let taints = node
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.taints.clone())
+        .unwrap_or_default();
     let is_excluded = label(&*node, labels::EXCLUDE_BALANCERS) == Some(EXCLUDED_BY);
     if is_excluded && has_disrupted_taint(&node) {
         return Ok(Some(node));
@@ -129,8 +145,14 @@ async fn ensure_tainted(ctx: &Context, node: Arc<Node>) -> Result<Option<Arc<Nod
 
 /// Whether the node carries the taint of a disrupted node.
 pub(crate) fn has_disrupted_taint(node: &Node) -> bool {
-    let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default();
-    taints.iter().any(|t| t.key == labels::DISRUPTED_TAINT && t.effect == "NoSchedule")
+    let taints = node
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.taints.as_deref())
+        .unwrap_or_default();
+    taints
+        .iter()
+        .any(|t| t.key == labels::DISRUPTED_TAINT && t.effect == "NoSchedule")
 }
 
 /// The taints with that of a disrupted node; one with another effect is replaced.
@@ -166,7 +188,9 @@ async fn drain_step(
     };
     let mut draft = Draft::new(Arc::new(claim.clone()), ctx.now());
     if claim.condition("Drained").is_none() {
-        draft.conditions().set_unknown_with("Drained", "Draining", "");
+        draft
+            .conditions()
+            .set_unknown_with("Drained", "Draining", "");
         draft.save(ctx).await?;
         let next = drain::drain(ctx, node, deadline).await?;
         return Ok(Some(next.unwrap_or(Next::After(POLL))));
@@ -192,7 +216,9 @@ async fn volume_step(
     deadline: Option<Timestamp>,
 ) -> Result<Option<Next>, Error> {
     let is_decided = |claim: &NodeClaim| {
-        claim.condition("VolumesDetached").is_some_and(|c| c.status != "Unknown")
+        claim
+            .condition("VolumesDetached")
+            .is_some_and(|c| c.status != "Unknown")
     };
     if claim.is_some_and(is_decided) {
         return Ok(None);
@@ -219,9 +245,14 @@ async fn volume_step(
         return Ok(None);
     }
     let names: Vec<&str> = attached.iter().take(5).map(String::as_str).collect();
-    let message =
-        format!("Awaiting deletion of bound volumeattachments ({})", names.join(", "));
-    ctx.events.publish(node, Note::normal("AwaitingVolumeDetachment", message).once_per_object());
+    let message = format!(
+        "Awaiting deletion of bound volumeattachments ({})",
+        names.join(", ")
+    );
+    ctx.events.publish(
+        node,
+        Note::normal("AwaitingVolumeDetachment", message).once_per_object(),
+    );
     Ok(Some(Next::After(POLL)))
 }
 
@@ -237,10 +268,16 @@ mod tests {
             effect: "NoExecute".to_owned(),
             time_added: None,
         };
-        let keep = Taint { key: "gpu".to_owned(), ..other.clone() };
+        let keep = Taint {
+            key: "gpu".to_owned(),
+            ..other.clone()
+        };
         let taints = with_disrupted(vec![other, keep.clone()]);
         assert_eq!(taints.len(), 2);
-        assert_eq!((taints[1].effect.as_str(), &taints[1].value), ("NoSchedule", &None));
+        assert_eq!(
+            (taints[1].effect.as_str(), &taints[1].value),
+            ("NoSchedule", &None)
+        );
         assert_eq!(without_disrupted(taints), [keep]);
     }
 }

@@ -8,7 +8,7 @@ use kube::{Api, ResourceExt};
 use crate::context::Context;
 use crate::error::{Error, is_not_found};
 
-/// Names of the VolumeAttachments of persistent volumes on this node. The API has no field
+/// Names of the attachments of persistent volumes on this node. The API has no field
 /// selector for the node, so all are listed; it happens only while a node terminates.
 pub(super) async fn attached(ctx: &Context, node: &Node) -> Result<Vec<String>, Error> {
     let name = node.name_any();

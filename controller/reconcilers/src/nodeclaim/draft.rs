@@ -42,8 +42,15 @@ impl Draft {
 
     /// When a condition last changed its status; a missing one counts from the creation.
     pub(crate) fn changed_at(&self, type_: &str) -> Timestamp {
-        let created = self.claim.metadata.creation_timestamp.as_ref().map_or(self.now, |t| t.0);
-        self.claim.condition(type_).map_or(created, |c| c.last_transition_time.0)
+        let created = self
+            .claim
+            .metadata
+            .creation_timestamp
+            .as_ref()
+            .map_or(self.now, |t| t.0);
+        self.claim
+            .condition(type_)
+            .map_or(created, |c| c.last_transition_time.0)
     }
 
     pub(crate) fn status(&mut self) -> &mut NodeClaimStatus {
@@ -81,7 +88,11 @@ fn metadata_patch(before: &NodeClaim, after: &NodeClaim) -> Option<Value> {
     let mut metadata = Map::new();
     let pairs = [
         ("labels", &before.metadata.labels, &after.metadata.labels),
-        ("annotations", &before.metadata.annotations, &after.metadata.annotations),
+        (
+            "annotations",
+            &before.metadata.annotations,
+            &after.metadata.annotations,
+        ),
     ];
     for (field, before, after) in pairs {
         if let Some(changes) = map_changes(before.as_ref(), after.as_ref()) {
@@ -113,8 +124,10 @@ fn status_patch(before: &NodeClaim, after: &NodeClaim) -> Option<Value> {
     };
     let old = to_map(before.status.as_ref());
     let new = to_map(after.status.as_ref());
-    let changes: Map<String, Value> =
-        new.into_iter().filter(|(field, value)| old.get(field) != Some(value)).collect();
+    let changes: Map<String, Value> = new
+        .into_iter()
+        .filter(|(field, value)| old.get(field) != Some(value))
+        .collect();
     (!changes.is_empty()).then_some(Value::Object(changes))
 }
 
@@ -123,7 +136,9 @@ fn status_patch(before: &NodeClaim, after: &NodeClaim) -> Option<Value> {
 fn transitions(before: &NodeClaim, after: &NodeClaim) -> Vec<Note> {
     let mut notes = Vec::new();
     for condition in after.conditions() {
-        let old = before.condition(&condition.type_).map_or("Unknown", |c| c.status.as_str());
+        let old = before
+            .condition(&condition.type_)
+            .map_or("Unknown", |c| c.status.as_str());
         if old == condition.status {
             continue;
         }
@@ -142,8 +157,13 @@ fn transitions(before: &NodeClaim, after: &NodeClaim) -> Vec<Note> {
 
 /// A condition's type as an event's reason.
 fn event_reason(type_: &str) -> &'static str {
-    let known = NodeClaimCondition::ALL.iter().map(|condition| condition.as_str());
-    known.chain([READY]).find(|known| *known == type_).unwrap_or("StatusConditionTransitioned")
+    let known = NodeClaimCondition::ALL
+        .iter()
+        .map(|condition| condition.as_str());
+    known
+        .chain([READY])
+        .find(|known| *known == type_)
+        .unwrap_or("StatusConditionTransitioned")
 }
 
 #[cfg(test)]
@@ -153,8 +173,10 @@ mod tests {
     fn claim() -> NodeClaim {
         let mut claim = NodeClaim::default();
         claim.metadata.name = Some("general-x7k2p".to_owned());
-        claim.metadata.labels =
-            Some(BTreeMap::from([("karpenter.sh/nodepool".to_owned(), "general".to_owned())]));
+        claim.metadata.labels = Some(BTreeMap::from([(
+            "karpenter.sh/nodepool".to_owned(),
+            "general".to_owned(),
+        )]));
         claim
     }
 
@@ -164,7 +186,12 @@ mod tests {
         assert_eq!(metadata_patch(&before, &before), None);
         assert_eq!(status_patch(&before, &before), None);
         let mut draft = Draft::new(Arc::new(before.clone()), Timestamp::UNIX_EPOCH);
-        draft.claim.metadata.labels.get_or_insert_default().insert("a".to_owned(), "b".to_owned());
+        draft
+            .claim
+            .metadata
+            .labels
+            .get_or_insert_default()
+            .insert("a".to_owned(), "b".to_owned());
         draft.status().provider_id = Some("azure:///x".to_owned());
         insta::assert_snapshot!(
             metadata_patch(&before, &draft.claim).expect("a change"),

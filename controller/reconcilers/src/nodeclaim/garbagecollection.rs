@@ -35,7 +35,7 @@ const UNREGISTERED_AGE_MIN: Duration = Duration::from_mins(5);
 const ORPHAN_AGE_MIN: Duration = Duration::from_mins(5);
 
 /// Collects garbage for ever.
-pub(crate) async fn collect_garbage(ctx: &Context) {
+pub(crate) async fn collect_garbage(ctx: &Context) -> ! {
     let mut busy_until = ctx.clock.monotonic() + BUSY;
     let mut seen = ctx.cluster().changes();
     let mut since_last = Duration::ZERO;
@@ -69,7 +69,10 @@ async fn collect_once(ctx: &Context) -> Result<(), Error> {
     let now = ctx.now();
     for claim in ctx.managed_claims() {
         if before.contains(claim_name(&claim)) && is_garbage(ctx, &claim, &by_id, now) {
-            tracing::info!(nodeclaim = claim_name(&claim), "instance of nodeclaim is gone");
+            tracing::info!(
+                nodeclaim = claim_name(&claim),
+                "instance of nodeclaim is gone"
+            );
             delete(ctx, &claim, "garbage_collected").await?;
         }
     }
@@ -82,7 +85,10 @@ async fn collect_once(ctx: &Context) -> Result<(), Error> {
         }
     }
     let claims: Vec<NodeClaimName> = claim_names(ctx).iter().map(|n| n.as_str().into()).collect();
-    let orphans = ctx.provider.collect_orphans(&claims, earlier(now, ORPHAN_AGE_MIN)).await?;
+    let orphans = ctx
+        .provider
+        .collect_orphans(&claims, earlier(now, ORPHAN_AGE_MIN))
+        .await?;
     for orphan in orphans {
         tracing::info!(id = %orphan.id, nodeclaim = %orphan.claim, "deleted orphaned resource");
     }
@@ -100,12 +106,16 @@ fn is_garbage(
     instances: &BTreeMap<&str, &Instance>,
     now: Timestamp,
 ) -> bool {
-    let Some(id) = claim_provider_id(claim) else { return false };
+    let Some(id) = claim_provider_id(claim) else {
+        return false;
+    };
     if is_deleting(claim) || !is_launched(claim) || instances.contains_key(id) {
         return false;
     }
     if !claim.is_condition_true("Registered") {
-        let launched = claim.condition("Launched").map(|c| c.last_transition_time.0);
+        let launched = claim
+            .condition("Launched")
+            .map(|c| c.last_transition_time.0);
         return launched.is_some_and(|time| time < earlier(now, UNREGISTERED_AGE_MIN));
     }
     let nodes = ctx.nodes_of(id);
@@ -118,7 +128,11 @@ async fn collect_instance(ctx: &Context, instance: &Instance) -> Result<(), Erro
         provider_id = %instance.provider_id, nodeclaim = %instance.claim,
         "deleting instance without nodeclaim"
     );
-    match ctx.provider.delete(&instance.claim, Some(&instance.provider_id)).await {
+    match ctx
+        .provider
+        .delete(&instance.claim, Some(&instance.provider_id))
+        .await
+    {
         Ok(()) | Err(ProviderError::NotFound) => {}
         Err(error) => return Err(error.into()),
     }

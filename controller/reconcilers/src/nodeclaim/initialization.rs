@@ -32,7 +32,9 @@ pub(super) async fn initialize(ctx: &Context, draft: &mut Draft, outcome: &mut O
         outcome.fail(error);
         return;
     }
-    let Some(node) = node.filter(|_| draft.is_true("Initialized")) else { return };
+    let Some(node) = node.filter(|_| draft.is_true("Initialized")) else {
+        return;
+    };
     if label(&*node, labels::INITIALIZED) == Some("true") {
         return;
     }
@@ -45,7 +47,9 @@ pub(super) async fn initialize(ctx: &Context, draft: &mut Draft, outcome: &mut O
         ),
         Err(error) => {
             // The label comes first: without it the node does not count as initialized.
-            draft.conditions().set_unknown_with("Initialized", "NodeNotReady", "label is not set");
+            draft
+                .conditions()
+                .set_unknown_with("Initialized", "NodeNotReady", "label is not set");
             outcome.fail(error);
         }
     }
@@ -53,9 +57,16 @@ pub(super) async fn initialize(ctx: &Context, draft: &mut Draft, outcome: &mut O
 
 fn decide(draft: &mut Draft, node: Option<&Node>) -> Result<(), Error> {
     let spec = &draft.claim.spec;
-    let startup: Vec<Taint> = spec.startup_taints.iter().filter_map(to_core_taint).collect();
+    let startup: Vec<Taint> = spec
+        .startup_taints
+        .iter()
+        .filter_map(to_core_taint)
+        .collect();
     let none = BTreeMap::new();
-    let requests = spec.resources.as_ref().map_or(&none, |resources| &resources.requests);
+    let requests = spec
+        .resources
+        .as_ref()
+        .map_or(&none, |resources| &resources.requests);
     let requests = resources_from_list(requests).map_err(Error::Invalid)?;
     let taints = node.map(node_taints).unwrap_or_default();
     let allocatable = node
@@ -71,7 +82,9 @@ fn decide(draft: &mut Draft, node: Option<&Node>) -> Result<(), Error> {
         Ok(()) => draft.conditions().set_true("Initialized"),
         Err(reason) => {
             let (text, message) = (reason.reason(), reason.to_string());
-            draft.conditions().set_unknown_with("Initialized", text, &message)
+            draft
+                .conditions()
+                .set_unknown_with("Initialized", text, &message)
         }
     };
     Ok(())

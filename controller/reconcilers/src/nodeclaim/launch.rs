@@ -73,13 +73,18 @@ fn launch_request(ctx: &Context, claim: &NodeClaim) -> Result<LaunchRequest, Cre
     let node_class = ctx
         .node_class(class)
         .ok_or_else(|| CreateError::NodeClassNotReady(format!("\"{class}\" does not exist")))?;
-    let requests = claim.spec.resources.as_ref().map(|resources| &resources.requests);
-    let requests = resources_from_list(requests.unwrap_or(&BTreeMap::new())).map_err(|problem| {
-        CreateError::Refused {
-            reason: "InvalidRequests",
-            message: format!("spec.resources.requests: {problem}"),
-        }
-    })?;
+    let requests = claim
+        .spec
+        .resources
+        .as_ref()
+        .map(|resources| &resources.requests);
+    let requests =
+        resources_from_list(requests.unwrap_or(&BTreeMap::new())).map_err(|problem| {
+            CreateError::Refused {
+                reason: "InvalidRequests",
+                message: format!("spec.resources.requests: {problem}"),
+            }
+        })?;
     let taints = |taints: &[Taint]| taints.iter().filter_map(to_core_taint).collect();
     let labels = claim.metadata.labels.iter().flatten();
     Ok(LaunchRequest {
@@ -88,7 +93,9 @@ fn launch_request(ctx: &Context, claim: &NodeClaim) -> Result<LaunchRequest, Cre
         node_class,
         requirements: to_core_requirements(&claim.spec.requirements),
         requests,
-        labels: labels.map(|(key, value)| (Arc::from(&**key), Arc::from(&**value))).collect(),
+        labels: labels
+            .map(|(key, value)| (Arc::from(&**key), Arc::from(&**value)))
+            .collect(),
         taints: taints(&claim.spec.taints),
         startup_taints: taints(&claim.spec.startup_taints),
     })
@@ -100,7 +107,9 @@ fn take_over(draft: &mut Draft, instance: &Instance) {
     let metadata = &mut draft.claim.metadata;
     let labels = metadata.labels.get_or_insert_default();
     for (key, value) in &instance.labels {
-        labels.entry(key.to_string()).or_insert_with(|| value.to_string());
+        labels
+            .entry(key.to_string())
+            .or_insert_with(|| value.to_string());
     }
     if !instance.annotations.is_empty() {
         let annotations = metadata.annotations.get_or_insert_default();
@@ -122,13 +131,18 @@ fn refused(ctx: &Context, draft: &mut Draft, outcome: &mut Outcome, error: Creat
     match error {
         CreateError::InsufficientCapacity(_) => {
             tracing::info!(nodeclaim = name, error = text, "insufficient capacity");
-            ctx.events.publish(&draft.claim, insufficient_capacity(&name, &text));
-            draft.conditions().set_unknown_with("Launched", "InsufficientCapacity", &text);
+            ctx.events
+                .publish(&draft.claim, insufficient_capacity(&name, &text));
+            draft
+                .conditions()
+                .set_unknown_with("Launched", "InsufficientCapacity", &text);
             outcome.delete("insufficient_capacity");
         }
         CreateError::NodeClassNotReady(_) => {
             tracing::info!(nodeclaim = name, error = text, "node class is not ready");
-            draft.conditions().set_unknown_with("Launched", "NodeClassNotReady", &text);
+            draft
+                .conditions()
+                .set_unknown_with("Launched", "NodeClassNotReady", &text);
             outcome.delete("nodeclass_not_ready");
         }
         CreateError::Refused { reason, message } => {
@@ -146,8 +160,14 @@ fn refused(ctx: &Context, draft: &mut Draft, outcome: &mut Outcome, error: Creat
 /// Says why a launch is repeated. Errors hold ids of requests, so their text differs each time:
 /// the first text of a reason stays, or each failure would be a change that hurries the next try.
 fn set_launch_failure(draft: &mut Draft, reason: &str, message: &str) {
-    if draft.conditions().get("Launched").is_none_or(|known| known.reason != reason) {
-        draft.conditions().set_unknown_with("Launched", reason, message);
+    if draft
+        .conditions()
+        .get("Launched")
+        .is_none_or(|known| known.reason != reason)
+    {
+        draft
+            .conditions()
+            .set_unknown_with("Launched", reason, message);
     }
 }
 
@@ -165,8 +185,11 @@ pub(super) async fn check_launch(ctx: &Context, draft: &mut Draft, outcome: &mut
     tracing::warn!(nodeclaim = %name, error = text, "launch failed after it was accepted");
     match failure {
         CreateError::InsufficientCapacity(_) => {
-            ctx.events.publish(&draft.claim, insufficient_capacity(name.as_str(), &text));
-            draft.conditions().set_false("Registered", "InsufficientCapacity", &text);
+            ctx.events
+                .publish(&draft.claim, insufficient_capacity(name.as_str(), &text));
+            draft
+                .conditions()
+                .set_false("Registered", "InsufficientCapacity", &text);
             outcome.delete("insufficient_capacity");
         }
         CreateError::Refused { reason, message } => {
@@ -177,19 +200,26 @@ pub(super) async fn check_launch(ctx: &Context, draft: &mut Draft, outcome: &mut
             outcome.delete("launch_failed");
         }
         CreateError::NodeClassNotReady(_) => {
-            draft.conditions().set_false("Registered", "NodeClassNotReady", &text);
+            draft
+                .conditions()
+                .set_false("Registered", "NodeClassNotReady", &text);
             outcome.delete("nodeclass_not_ready");
         }
         CreateError::Throttled { .. } | CreateError::Transport(_) => {
-            draft.conditions().set_false("Registered", "LaunchFailed", &text);
+            draft
+                .conditions()
+                .set_false("Registered", "LaunchFailed", &text);
             outcome.delete("launch_failed");
         }
     }
 }
 
 fn insufficient_capacity(name: &str, text: &str) -> Note {
-    Note::warning("InsufficientCapacityError", format!("NodeClaim {name} event: {text}"))
-        .once_per_object()
+    Note::warning(
+        "InsufficientCapacityError",
+        format!("NodeClaim {name} event: {text}"),
+    )
+    .once_per_object()
 }
 
 /// The seeds' way to watch provisioning (`kubectl get events --field-selector
@@ -213,7 +243,11 @@ fn provisioned(instance: &Instance) -> Note {
 fn cut(text: &str) -> String {
     match text.char_indices().nth(MESSAGE_MAX) {
         Some((end, _)) => {
-            let kept: String = text.char_indices().take_while(|(at, _)| *at < end).map(|c| c.1).collect();
+            let kept: String = text
+                .char_indices()
+                .take_while(|(at, _)| *at < end)
+                .map(|c| c.1)
+                .collect();
             format!("{kept}...")
         }
         None => text.to_owned(),

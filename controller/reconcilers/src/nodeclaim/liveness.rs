@@ -23,6 +23,10 @@ pub(super) fn check_liveness(ctx: &Context, draft: &Draft, outcome: &mut Outcome
         Liveness::LaunchTimeout => "launch_timeout",
         Liveness::RegistrationTimeout => "registration_timeout",
     };
-    tracing::info!(nodeclaim = draft.name(), reason, "terminating due to timeout");
+    tracing::info!(
+        nodeclaim = draft.name(),
+        reason,
+        "terminating due to timeout"
+    );
     outcome.delete(reason);
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use controller_api::labels;
 use controller_core::lifecycle::{
-    Consolidatable, DriftView, Expiration, consolidatable, drifted, expiration,
+    Consolidatable, DriftReason, DriftView, Expiration, consolidatable, drifted, expiration,
 };
 use controller_core::model::{NodePool, NodePoolName, ProviderId};
 use controller_ports::ProviderError;
@@ -53,7 +53,12 @@ impl DriftMemo {
 
 /// Ends a claim whose lifetime is over.
 pub(super) fn expire(ctx: &Context, draft: &Draft, outcome: &mut Outcome) {
-    let created = draft.claim.metadata.creation_timestamp.as_ref().map_or(ctx.now(), |t| t.0);
+    let created = draft
+        .claim
+        .metadata
+        .creation_timestamp
+        .as_ref()
+        .map_or(ctx.now(), |t| t.0);
     match expiration(created, draft.claim.spec.expire_after.value(), ctx.now()) {
         Expiration::Never => {}
         Expiration::At(time) => outcome.again(ctx.at(time)),
@@ -65,13 +70,21 @@ pub(super) fn expire(ctx: &Context, draft: &Draft, outcome: &mut Outcome) {
 pub(super) fn hydrate(draft: &mut Draft) {
     let reference = draft.claim.spec.node_class_ref.clone();
     let labels = draft.claim.metadata.labels.get_or_insert_default();
-    labels.entry(reference.label_key()).or_insert(reference.name);
+    labels
+        .entry(reference.label_key())
+        .or_insert(reference.name);
 }
 
 /// Records that pods came or went.
 pub(super) fn note_pod_event(ctx: &Context, draft: &mut Draft) {
-    let Some(time) = ctx.take_pod_event(draft.name()) else { return };
-    let last = draft.claim.status.as_ref().and_then(|status| status.last_pod_event_time.as_ref());
+    let Some(time) = ctx.take_pod_event(draft.name()) else {
+        return;
+    };
+    let last = draft
+        .claim
+        .status
+        .as_ref()
+        .and_then(|status| status.last_pod_event_time.as_ref());
     if last.is_some_and(|last| time.duration_since(last.0) < POD_EVENT_PERIOD) {
         return;
     }
@@ -82,12 +95,20 @@ pub(super) fn note_pod_event(ctx: &Context, draft: &mut Draft) {
 
 /// Sets or clears `Consolidatable`.
 pub(super) fn mark_consolidatable(ctx: &Context, draft: &mut Draft, outcome: &mut Outcome) {
-    let Some(pool) = pool_of(ctx, draft) else { return };
+    let Some(pool) = pool_of(ctx, draft) else {
+        return;
+    };
     if pool.replicas.is_some() {
         return;
     }
-    let initialized = draft.is_true("Initialized").then(|| draft.changed_at("Initialized"));
-    let last = draft.claim.status.as_ref().and_then(|status| status.last_pod_event_time.as_ref());
+    let initialized = draft
+        .is_true("Initialized")
+        .then(|| draft.changed_at("Initialized"));
+    let last = draft
+        .claim
+        .status
+        .as_ref()
+        .and_then(|status| status.last_pod_event_time.as_ref());
     let step = consolidatable(
         pool.disruption.consolidate_after,
         initialized,
@@ -110,7 +131,9 @@ pub(super) fn mark_consolidatable(ctx: &Context, draft: &mut Draft, outcome: &mu
 
 /// Sets or clears `Drifted`.
 pub(super) async fn mark_drifted(ctx: &Context, draft: &mut Draft, outcome: &mut Outcome) {
-    let Some(pool) = pool_of(ctx, draft) else { return };
+    let Some(pool) = pool_of(ctx, draft) else {
+        return;
+    };
     if !draft.is_true("Launched") {
         draft.conditions().clear("Drifted");
         return;
@@ -144,18 +167,28 @@ fn drift_from_pool(ctx: &Context, draft: &Draft, pool: &NodePool) -> Option<&'st
     let comparable = version.is_some()
         && version == annotation(&*api_pool, labels::NODEPOOL_HASH_VERSION)
         && !pool.hash.is_empty();
-    let created = claim.metadata.creation_timestamp.as_ref().map_or(ctx.now(), |time| time.0);
+    let created = claim
+        .metadata
+        .creation_timestamp
+        .as_ref()
+        .map_or(ctx.now(), |time| time.0);
     let catalog = ctx.catalog(&pool.node_class);
     let claim_labels = claim.metadata.labels.iter().flatten();
     let view = DriftView {
-        labels: &claim_labels.map(|(k, v)| (k.as_str().into(), v.as_str().into())).collect(),
+        labels: &claim_labels
+            .map(|(k, v)| (k.as_str().into(), v.as_str().into()))
+            .collect(),
         hash: annotation(claim, labels::NODEPOOL_HASH).filter(|_| comparable),
         // Without a catalogue nothing can be said about the instance type; a claim that young is
         // not asked for it.
-        created: if catalog.is_some() { created } else { ctx.now() },
+        created: if catalog.is_some() {
+            created
+        } else {
+            ctx.now()
+        },
     };
     let types = catalog.unwrap_or_default();
-    drifted(&view, pool, &types, ctx.now()).map(|reason| reason.as_str())
+    drifted(&view, pool, &types, ctx.now()).map(DriftReason::as_str)
 }
 
 async fn drift_of_instance(ctx: &Context, draft: &Draft) -> Result<Option<&'static str>, Error> {
@@ -175,18 +208,31 @@ async fn drift_of_instance(ctx: &Context, draft: &Draft) -> Result<Option<&'stat
             return Ok(known.answer);
         }
     }
-    let Some(node_class) = ctx.node_class(class_name) else { return Ok(None) };
+    let Some(node_class) = ctx.node_class(class_name) else {
+        return Ok(None);
+    };
     let annotations = claim.metadata.annotations.iter().flatten();
-    let annotations =
-        annotations.map(|(k, v)| (k.as_str().into(), v.as_str().into())).collect();
+    let annotations = annotations
+        .map(|(k, v)| (k.as_str().into(), v.as_str().into()))
+        .collect();
     let id = ProviderId::new(id);
-    let answer = match ctx.provider.is_drifted(&id, &annotations, &node_class).await {
+    let answer = match ctx
+        .provider
+        .is_drifted(&id, &annotations, &node_class)
+        .await
+    {
         Ok(answer) => answer.map(|reason| reason.0),
         // Garbage collection and termination deal with it.
         Err(ProviderError::NotFound) => None,
         Err(error) => return Err(error.into()),
     };
-    ctx.drift().0.insert(name, DriftEntry { class_version, asked: now, answer });
+    ctx.drift().0.insert(
+        name,
+        DriftEntry {
+            class_version,
+            asked: now,
+            answer,
+        },
+    );
     Ok(answer)
 }
-

@@ -21,7 +21,7 @@ pub(crate) use self::marks::DriftMemo;
 pub(crate) use self::termination::{
     DELETION_CHECK_PERIOD, InstanceState, delete_instance, mark_terminating,
 };
-use crate::context::{Context, nothing_to_do};
+use crate::context::Context;
 use crate::error::Error;
 use crate::metrics::Disrupted;
 use crate::objects::{has_finalizer, is_deleting};
@@ -41,7 +41,11 @@ pub(crate) struct Outcome {
 
 impl Outcome {
     fn new() -> Self {
-        Self { next: Next::OnChange, error: None, delete: None }
+        Self {
+            next: Next::OnChange,
+            error: None,
+            delete: None,
+        }
     }
 
     fn again(&mut self, next: Next) {
@@ -59,9 +63,11 @@ impl Outcome {
 
 /// Brings one claim closer to what it should be.
 pub(crate) async fn reconcile(ctx: &Context, name: &str) -> Result<Next, Error> {
-    let Some(claim) = ctx.claim(name) else { return nothing_to_do() };
+    let Some(claim) = ctx.claim(name) else {
+        return Ok(Next::OnChange);
+    };
     if !ctx.is_managed(&claim.spec.node_class_ref) {
-        return nothing_to_do();
+        return Ok(Next::OnChange);
     }
     if is_deleting(&*claim) {
         return termination::finalize(ctx, &claim).await;
@@ -73,15 +79,17 @@ pub(crate) async fn reconcile(ctx: &Context, name: &str) -> Result<Next, Error> 
         let patch = with_finalizer(&*claim, labels::TERMINATION_FINALIZER);
         match ctx.patch_claim(&claim, patch, Guard::Version).await? {
             Some(claim) => claim,
-            None => return nothing_to_do(),
+            None => return Ok(Next::OnChange),
         }
     };
     let mut draft = Draft::new(claim, ctx.now());
     let outcome = steps(ctx, &mut draft).await;
-    let Some(claim) = draft.save(ctx).await? else { return nothing_to_do() };
+    let Some(claim) = draft.save(ctx).await? else {
+        return Ok(Next::OnChange);
+    };
     if let Some(reason) = outcome.delete {
         delete(ctx, &claim, reason).await?;
-        return nothing_to_do();
+        return Ok(Next::OnChange);
     }
     outcome.error.map_or(Ok(outcome.next), Err)
 }
@@ -113,6 +121,7 @@ pub(crate) async fn delete(
 ) -> Result<(), Error> {
     ctx.delete_claim(claim).await?;
     tracing::info!(nodeclaim = claim_name(claim), reason, "deleted nodeclaim");
-    ctx.metrics.claim_disrupted(&Disrupted::forceful(claim, reason));
+    ctx.metrics
+        .claim_disrupted(&Disrupted::forceful(claim, reason));
     Ok(())
 }

@@ -25,7 +25,11 @@ pub(super) async fn register(ctx: &Context, draft: &mut Draft, outcome: &mut Out
         draft.conditions().set_true("Registered");
         return;
     }
-    if draft.conditions().get("Registered").is_some_and(|c| c.status == "False") {
+    if draft
+        .conditions()
+        .get("Registered")
+        .is_some_and(|c| c.status == "False")
+    {
         // Decided; liveness ends it.
         return;
     }
@@ -41,7 +45,9 @@ pub(super) async fn register(ctx: &Context, draft: &mut Draft, outcome: &mut Out
             let (text, message) = (reason.reason(), reason.to_string());
             match reason {
                 NotRegistered::NodeNotFound => {
-                    draft.conditions().set_unknown_with("Registered", text, &message)
+                    draft
+                        .conditions()
+                        .set_unknown_with("Registered", text, &message)
                 }
                 NotRegistered::MultipleNodesFound => {
                     draft.conditions().set_false("Registered", text, &message)
@@ -53,15 +59,30 @@ pub(super) async fn register(ctx: &Context, draft: &mut Draft, outcome: &mut Out
     let node = &nodes[0];
     if step.unregistered_taint_missing {
         let message = "Missing taint prevents registration-related race conditions on Karpenter-managed nodes";
-        tracing::error!(nodeclaim = draft.name(), node = node.name_any(), "unregistered taint is missing");
+        tracing::error!(
+            nodeclaim = draft.name(),
+            node = node.name_any(),
+            "unregistered taint is missing"
+        );
         let note = Note::warning("UnregisteredTaintMissing", message.to_owned()).once_per_object();
         ctx.events.publish(&draft.claim, note);
     }
-    match ctx.patch_node(node, node_patch(&draft.claim, node, &ctx.class_label()), Guard::Version).await {
+    match ctx
+        .patch_node(
+            node,
+            node_patch(&draft.claim, node, &ctx.class_label()),
+            Guard::Version,
+        )
+        .await
+    {
         Ok(Some(node)) => {
             draft.status().node_name = Some(node.name_any());
             draft.conditions().set_true("Registered");
-            tracing::info!(nodeclaim = draft.name(), node = node.name_any(), "registered nodeclaim");
+            tracing::info!(
+                nodeclaim = draft.name(),
+                node = node.name_any(),
+                "registered nodeclaim"
+            );
             ctx.metrics.node_created(&draft.claim);
         }
         Ok(None) => {}
@@ -70,11 +91,18 @@ pub(super) async fn register(ctx: &Context, draft: &mut Draft, outcome: &mut Out
 }
 
 fn node_facts(node: &Node) -> (Vec<Taint>, bool) {
-    (node_taints(node), label(node, labels::REGISTERED) == Some("true"))
+    (
+        node_taints(node),
+        label(node, labels::REGISTERED) == Some("true"),
+    )
 }
 
 pub(super) fn node_taints(node: &Node) -> Vec<Taint> {
-    let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default();
+    let taints = node
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.taints.as_deref())
+        .unwrap_or_default();
     taints.iter().filter_map(to_core_taint).collect()
 }
 
@@ -98,7 +126,11 @@ fn node_patch(claim: &NodeClaim, node: &Node, class_label: &str) -> Value {
         .iter()
         .map(|taint| {
             // A taint that stays keeps when it was added.
-            let own = node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default();
+            let own = node
+                .spec
+                .as_ref()
+                .and_then(|spec| spec.taints.as_deref())
+                .unwrap_or_default();
             own.iter()
                 .find(|own| to_core_taint(own).as_ref() == Some(taint))
                 .cloned()
@@ -111,7 +143,10 @@ fn node_patch(claim: &NodeClaim, node: &Node, class_label: &str) -> Value {
         .entry(class_label.to_owned())
         .or_insert_with(|| claim.spec.node_class_ref.name.clone());
     let mut finalizers = node.finalizers().to_vec();
-    if !finalizers.iter().any(|f| f == labels::TERMINATION_FINALIZER) {
+    if !finalizers
+        .iter()
+        .any(|f| f == labels::TERMINATION_FINALIZER)
+    {
         finalizers.push(labels::TERMINATION_FINALIZER.to_owned());
     }
     json!({

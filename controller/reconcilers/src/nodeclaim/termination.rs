@@ -12,7 +12,7 @@ use controller_ports::ProviderError;
 use serde_json::json;
 
 use super::{Draft, claim_name};
-use crate::context::{Context, later, nothing_to_do};
+use crate::context::{Context, later};
 use crate::error::Error;
 use crate::events::Note;
 use crate::objects::{annotation, claim_provider_id, has_finalizer, is_deleting};
@@ -36,7 +36,7 @@ pub(crate) enum InstanceState {
 
 pub(super) async fn finalize(ctx: &Context, claim: &NodeClaim) -> Result<Next, Error> {
     if !has_finalizer(claim, labels::TERMINATION_FINALIZER) {
-        return nothing_to_do();
+        return Ok(Next::OnChange);
     }
     if set_deadline(ctx, claim).await? {
         // The answer is in the cache; the next pass works on it.
@@ -61,12 +61,17 @@ pub(super) async fn finalize(ctx: &Context, claim: &NodeClaim) -> Result<Next, E
     let now = ctx.now();
     ctx.metrics.claim_terminated(claim, now);
     let patch = without_finalizer(claim, labels::TERMINATION_FINALIZER);
-    if ctx.patch_claim(claim, patch, Guard::Version).await?.is_some() {
+    if ctx
+        .patch_claim(claim, patch, Guard::Version)
+        .await?
+        .is_some()
+    {
         let message = format!("Finalized {}", labels::TERMINATION_FINALIZER);
-        ctx.events.publish(claim, Note::normal("Finalized", message));
+        ctx.events
+            .publish(claim, Note::normal("Finalized", message));
         tracing::info!(nodeclaim = claim_name(claim), "deleted nodeclaim");
     }
-    nothing_to_do()
+    Ok(Next::OnChange)
 }
 
 /// Writes down when draining stops waiting; `true` when it was written now.

@@ -9,7 +9,7 @@ use kube::core::DynamicObject;
 use kube::{Api, ResourceExt};
 use serde_json::{Map, Value, json};
 
-use crate::context::{Context, nothing_to_do};
+use crate::context::Context;
 use crate::error::{Error, chain, is_conflict, is_not_found};
 use crate::objects::{has_finalizer, is_deleting};
 use crate::queue::Next;
@@ -32,7 +32,7 @@ pub(crate) struct Written(BTreeMap<String, Value>);
 pub(crate) async fn reconcile(ctx: &Context, name: &str) -> Result<Next, Error> {
     let Some(class) = ctx.class(name) else {
         ctx.class_statuses().0.remove(name);
-        return nothing_to_do();
+        return Ok(Next::OnChange);
     };
     let finalizer = format!("{}/termination", ctx.provider.node_class_kind().0);
     if is_deleting(&*class) {
@@ -42,7 +42,9 @@ pub(crate) async fn reconcile(ctx: &Context, name: &str) -> Result<Next, Error> 
         let patch = guarded(&class, with_finalizer(&*class, &finalizer));
         patch_object(ctx, name, &patch).await?;
     }
-    let Some(wanted) = ctx.node_class(name) else { return nothing_to_do() };
+    let Some(wanted) = ctx.node_class(name) else {
+        return Ok(Next::OnChange);
+    };
     let resolved = ctx.provider.resolve_node_class(&wanted).await?;
     publish(ctx, name, &resolved).await?;
     Ok(Next::After(PERIOD))
@@ -51,22 +53,29 @@ pub(crate) async fn reconcile(ctx: &Context, name: &str) -> Result<Next, Error> 
 async fn finalize(ctx: &Context, class: &DynamicObject, finalizer: &str) -> Result<Next, Error> {
     let name = class.name_any();
     let claims = ctx.managed_claims();
-    if claims.iter().any(|claim| claim.spec.node_class_ref.name == name) {
+    if claims
+        .iter()
+        .any(|claim| claim.spec.node_class_ref.name == name)
+    {
         return Ok(Next::After(CLAIMS_CHECK_PERIOD));
     }
     if has_finalizer(class, finalizer) {
         let patch = guarded(class, without_finalizer(class, finalizer));
         patch_object(ctx, &name, &patch).await?;
     }
-    nothing_to_do()
+    Ok(Next::OnChange)
 }
 
 async fn publish(ctx: &Context, name: &str, resolved: &ResolvedNodeClass) -> Result<(), Error> {
-    let Some(class) = ctx.class(name) else { return Ok(()) };
+    let Some(class) = ctx.class(name) else {
+        return Ok(());
+    };
     let annotations: Map<String, Value> = resolved
         .annotations
         .iter()
-        .filter(|(key, value)| class.annotations().get(&***key).map(String::as_str) != Some(&***value))
+        .filter(|(key, value)| {
+            class.annotations().get(&***key).map(String::as_str) != Some(&***value)
+        })
         .map(|(key, value)| (key.to_string(), Value::from(&**value)))
         .collect();
     if !annotations.is_empty() {
@@ -88,10 +97,18 @@ async fn publish(ctx: &Context, name: &str, resolved: &ResolvedNodeClass) -> Res
     status.extend(resolved.status.as_object().cloned().unwrap_or_default());
     let patch = json!({ "status": status });
     let params = PatchParams::default();
-    let result = api(ctx).patch_status(name, &params, &Patch::Merge(&patch)).await;
+    let result = api(ctx)
+        .patch_status(name, &params, &Patch::Merge(&patch))
+        .await;
     written(ctx, name, result).await?;
-    ctx.class_statuses().0.insert(name.to_owned(), resolved.status.clone());
-    tracing::info!(nodeclass = name, ready = resolved.ready, "resolved node class");
+    ctx.class_statuses()
+        .0
+        .insert(name.to_owned(), resolved.status.clone());
+    tracing::info!(
+        nodeclass = name,
+        ready = resolved.ready,
+        "resolved node class"
+    );
     Ok(())
 }
 
@@ -107,7 +124,9 @@ fn guarded(class: &DynamicObject, mut patch: Value) -> Value {
 }
 
 async fn patch_object(ctx: &Context, name: &str, patch: &Value) -> Result<(), Error> {
-    let result = api(ctx).patch(name, &PatchParams::default(), &Patch::Merge(patch)).await;
+    let result = api(ctx)
+        .patch(name, &PatchParams::default(), &Patch::Merge(patch))
+        .await;
     written(ctx, name, result).await
 }
 
@@ -136,7 +155,7 @@ fn observe(ctx: &Context, mut class: DynamicObject) {
 }
 
 /// Lets the provider refresh what ages, for ever.
-pub(crate) async fn refresh(ctx: &Context) {
+pub(crate) async fn refresh(ctx: &Context) -> ! {
     let mut period = 0;
     loop {
         if let Err(error) = ctx.provider.refresh().await {

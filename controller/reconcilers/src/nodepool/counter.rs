@@ -25,7 +25,7 @@ const PERIOD: Duration = Duration::from_secs(5);
 const ALWAYS: [&str; 4] = ["cpu", "memory", "pods", "ephemeral-storage"];
 
 /// Counts whenever something changed, for ever.
-pub(crate) async fn count(ctx: &Context) {
+pub(crate) async fn count(ctx: &Context) -> ! {
     loop {
         for pool in ctx.managed_pools() {
             if let Err(error) = count_pool(ctx, &pool).await {
@@ -47,7 +47,10 @@ async fn count_pool(ctx: &Context, pool: &NodePool) -> Result<(), crate::error::
     let (usage, nodes) = usage(&ctx.cluster(), &NodePoolName::new(&*name));
     publish(ctx, pool, &usage, nodes);
     let wanted = status_list(&usage, nodes);
-    let known = pool.status.as_ref().and_then(|status| status.resources.as_ref());
+    let known = pool
+        .status
+        .as_ref()
+        .and_then(|status| status.resources.as_ref());
     let known_nodes = pool.status.as_ref().and_then(|status| status.nodes);
     if known == Some(&wanted) && known_nodes == Some(nodes) {
         return Ok(());
@@ -57,7 +60,11 @@ async fn count_pool(ctx: &Context, pool: &NodePool) -> Result<(), crate::error::
         .flatten()
         .map(|(resource, _)| (resource.clone(), Value::Null))
         .collect();
-    resources.extend(wanted.into_iter().map(|(resource, amount)| (resource, amount.0.into())));
+    resources.extend(
+        wanted
+            .into_iter()
+            .map(|(resource, amount)| (resource, amount.0.into())),
+    );
     let patch = json!({ "status": { "resources": resources, "nodes": nodes } });
     patch_status(ctx, &name, &patch).await?;
     Ok(())
@@ -71,8 +78,12 @@ fn usage(cluster: &ClusterState, pool: &NodePoolName) -> (Resources, i64) {
         if claim.view.pool != *pool || claim.view.deleting || claim.instance_terminating {
             continue;
         }
-        let Some(id) = &claim.provider_id else { continue };
-        let node = cluster.node_with(id).filter(|node| node.has_flag(labels::INITIALIZED));
+        let Some(id) = &claim.provider_id else {
+            continue;
+        };
+        let node = cluster
+            .node_with(id)
+            .filter(|node| node.has_flag(labels::INITIALIZED));
         sum.add_assign(node.map_or(&claim.capacity, |node| &node.capacity));
         nodes += 1;
     }
@@ -82,25 +93,42 @@ fn usage(cluster: &ClusterState, pool: &NodePoolName) -> (Resources, i64) {
 fn status_list(usage: &Resources, nodes: i64) -> ResourceList {
     let mut list: BTreeMap<String, Quantity> = resources_to_list(usage);
     for resource in ALWAYS {
-        list.entry(resource.to_owned()).or_insert_with(|| Quantity("0".to_owned()));
+        list.entry(resource.to_owned())
+            .or_insert_with(|| Quantity("0".to_owned()));
     }
     list.insert("nodes".to_owned(), Quantity(nodes.to_string()));
     list
 }
 
-#[expect(clippy::cast_precision_loss, reason = "metrics are floating-point by format")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "metrics are floating-point by format"
+)]
 fn publish(ctx: &Context, pool: &NodePool, usage: &Resources, nodes: i64) {
     let whole = |resource: &str, amount: i64| {
         let value = amount as f64;
-        (resource.replace('-', "_"), if resource == CPU { value / 1000.0 } else { value })
+        (
+            resource.replace('-', "_"),
+            if resource == CPU {
+                value / 1000.0
+            } else {
+                value
+            },
+        )
     };
     let amounts = |resources: &Resources| -> Vec<(String, f64)> {
-        resources.iter().map(|(resource, amount)| whole(resource, amount)).collect()
+        resources
+            .iter()
+            .map(|(resource, amount)| whole(resource, amount))
+            .collect()
     };
     let mut used = amounts(usage);
     used.push(("nodes".to_owned(), nodes as f64));
     let limits = pool.spec.limits.as_ref().map(resources_from_list);
-    let limits = limits.and_then(Result::ok).map(|limits| amounts(&limits)).unwrap_or_default();
+    let limits = limits
+        .and_then(Result::ok)
+        .map(|limits| amounts(&limits))
+        .unwrap_or_default();
     ctx.metrics.pool(&pool.name_any(), &used, &limits);
 }
 
@@ -111,9 +139,24 @@ mod tests {
     #[test]
     fn an_empty_pool_shows_zeros() {
         let list = status_list(&Resources::default(), 0);
-        let text: Vec<String> = list.iter().map(|(key, value)| format!("{key}={}", value.0)).collect();
-        assert_eq!(text, ["cpu=0", "ephemeral-storage=0", "memory=0", "nodes=0", "pods=0"]);
-        let usage = Resources { cpu_milli: 1500, ..Resources::default() };
+        let text: Vec<String> = list
+            .iter()
+            .map(|(key, value)| format!("{key}={}", value.0))
+            .collect();
+        assert_eq!(
+            text,
+            [
+                "cpu=0",
+                "ephemeral-storage=0",
+                "memory=0",
+                "nodes=0",
+                "pods=0"
+            ]
+        );
+        let usage = Resources {
+            cpu_milli: 1500,
+            ..Resources::default()
+        };
         assert_eq!(status_list(&usage, 2)["cpu"].0, "1500m");
     }
 }

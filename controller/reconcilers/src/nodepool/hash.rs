@@ -40,7 +40,9 @@ pub(super) async fn stamp(
 
 async fn restamp_claims(ctx: &Context, pool: &NodePool, hash: &str) -> Result<(), Error> {
     for name in ctx.claims_of_pool(&NodePoolName::new(pool.name_any())) {
-        let Some(claim) = ctx.claim(&name) else { continue };
+        let Some(claim) = ctx.claim(&name) else {
+            continue;
+        };
         if annotation(&*claim, NODEPOOL_HASH_VERSION) == Some(VERSION) {
             continue;
         }

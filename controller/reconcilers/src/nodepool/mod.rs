@@ -14,7 +14,7 @@ use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
 pub(crate) use self::counter::count;
-use crate::context::{Context, nothing_to_do};
+use crate::context::Context;
 use crate::error::{Error, is_conflict, is_not_found};
 use crate::events::Note;
 use crate::objects::is_deleting;
@@ -24,12 +24,14 @@ use crate::queue::Next;
 pub(crate) async fn reconcile(ctx: &Context, name: &str) -> Result<Next, Error> {
     let Some(pool) = ctx.pool(name) else {
         ctx.metrics.forget_pool(name);
-        return nothing_to_do();
+        return Ok(Next::OnChange);
     };
     if !ctx.is_managed(&pool.spec.template.spec.node_class_ref) || is_deleting(&*pool) {
-        return nothing_to_do();
+        return Ok(Next::OnChange);
     }
-    let Some(pool) = hash::stamp(ctx, pool).await? else { return nothing_to_do() };
+    let Some(pool) = hash::stamp(ctx, pool).await? else {
+        return Ok(Next::OnChange);
+    };
     let mut wanted = NodePool::clone(&pool);
     validation::validate(&mut wanted, ctx.now());
     readiness::mirror_class(ctx, &mut wanted);
@@ -45,7 +47,7 @@ pub(crate) async fn reconcile(ctx: &Context, name: &str) -> Result<Next, Error> 
             }
         }
     }
-    nothing_to_do()
+    Ok(Next::OnChange)
 }
 
 /// Events for conditions that changed their status (`awslabs/operatorpkg`
@@ -56,7 +58,9 @@ fn transitions(before: &NodePool, after: &NodePool) -> Vec<Note> {
         .into_iter()
         .filter_map(|type_| {
             let new = after.condition(type_)?;
-            let old = before.condition(type_).map_or("Unknown", |c| c.status.as_str());
+            let old = before
+                .condition(type_)
+                .map_or("Unknown", |c| c.status.as_str());
             (old != new.status).then(|| {
                 let message = format!(
                     "Status condition transitioned, Type: {type_}, Status: {old} -> {}, Reason: {}",
@@ -78,8 +82,9 @@ async fn patch_status(
     name: &str,
     patch: &Value,
 ) -> Result<Option<Arc<NodePool>>, Error> {
-    let result =
-        api(ctx).patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await;
+    let result = api(ctx)
+        .patch_status(name, &PatchParams::default(), &Patch::Merge(patch))
+        .await;
     written(ctx, name, result).await
 }
 
@@ -89,7 +94,9 @@ async fn patch_metadata(
     name: &str,
     patch: &Value,
 ) -> Result<Option<Arc<NodePool>>, Error> {
-    let result = api(ctx).patch(name, &PatchParams::default(), &Patch::Merge(patch)).await;
+    let result = api(ctx)
+        .patch(name, &PatchParams::default(), &Patch::Merge(patch))
+        .await;
     written(ctx, name, result).await
 }
 

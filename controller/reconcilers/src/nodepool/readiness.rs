@@ -64,7 +64,13 @@ mod tests {
         let reason = |class: Option<&DynamicObject>| readiness(class).err().map(|error| error.0);
         assert_eq!(reason(None).as_deref(), Some("NodeClassNotFound"));
         assert_eq!(reason(Some(&class("True"))), None);
-        assert_eq!(reason(Some(&class("False"))).as_deref(), Some("SubnetsNotReady"));
-        assert_eq!(reason(Some(&class("Unknown"))).as_deref(), Some("NodeClassReadinessUnknown"));
+        assert_eq!(
+            reason(Some(&class("False"))).as_deref(),
+            Some("SubnetsNotReady")
+        );
+        assert_eq!(
+            reason(Some(&class("Unknown"))).as_deref(),
+            Some("NodeClassReadinessUnknown")
+        );
     }
 }

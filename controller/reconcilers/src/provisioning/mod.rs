@@ -40,7 +40,7 @@ pub(crate) fn scheduling_options(options: &Options) -> SchedulingOptions {
 }
 
 /// Provisions for ever.
-pub(crate) async fn provision(ctx: &Context) {
+pub(crate) async fn provision(ctx: &Context) -> ! {
     let mut retry = None;
     loop {
         wait_for_work(ctx, retry).await;
@@ -58,7 +58,9 @@ pub(crate) async fn provision(ctx: &Context) {
 /// that time forward.
 async fn wait_for_work(ctx: &Context, retry: Option<Duration>) {
     let mut batch = std::pin::pin!(ctx.batcher.wait(&*ctx.clock).fuse());
-    let Some(mut retry) = retry else { return batch.await };
+    let Some(mut retry) = retry else {
+        return batch.await;
+    };
     let earliest = ctx.clock.monotonic() + RETRY;
     loop {
         let wait = retry.saturating_sub(ctx.clock.monotonic());
@@ -97,19 +99,30 @@ async fn provision_once(ctx: &Context) -> bool {
     let options = scheduling_options(&ctx.options);
     let started = ctx.clock.monotonic();
     let (snapshot, pods, placement) = run_on(&*ctx.cpu, move || {
-        let excluded: BTreeSet<NodeName> =
-            snapshot.nodes.iter().filter(|n| n.deleting).map(|n| n.name.clone()).collect();
-        let input =
-            SchedulingInput { snapshot: &snapshot, pods: &pods, excluded: &excluded, options };
+        let excluded: BTreeSet<NodeName> = snapshot
+            .nodes
+            .iter()
+            .filter(|n| n.deleting)
+            .map(|n| n.name.clone())
+            .collect();
+        let input = SchedulingInput {
+            snapshot: &snapshot,
+            pods: &pods,
+            excluded: &excluded,
+            options,
+        };
         let placement = schedule(&input);
         (snapshot, pods, placement)
     })
     .await;
-    ctx.metrics.scheduled(ctx.clock.monotonic().saturating_sub(started));
+    ctx.metrics
+        .scheduled(ctx.clock.monotonic().saturating_sub(started));
     tracing::info!(
-        pods = pods.len(), new_claims = placement.new_claims.len(),
+        pods = pods.len(),
+        new_claims = placement.new_claims.len(),
         on_existing_nodes = placement.existing.values().map(Vec::len).sum::<usize>(),
-        unschedulable = placement.unschedulable.len(), "found provisionable pod(s)"
+        unschedulable = placement.unschedulable.len(),
+        "found provisionable pod(s)"
     );
     execute(ctx, &snapshot, &pods, &placement).await
 }
@@ -122,7 +135,10 @@ fn pods_to_place(snapshot: &Snapshot) -> Vec<Pod> {
         .filter(|node| node.deleting)
         .flat_map(|node| &node.pods)
         .filter(|pod| is_moving(pod))
-        .map(|pod| Pod { node: None, ..pod.clone() });
+        .map(|pod| Pod {
+            node: None,
+            ..pod.clone()
+        });
     snapshot.pending.iter().cloned().chain(moving).collect()
 }
 
@@ -143,7 +159,11 @@ async fn execute(ctx: &Context, snapshot: &Snapshot, pods: &[Pod], placement: &P
         }
     }
     let results = create_claims(ctx, &placement.new_claims, "provisioned").await;
-    let pools: Vec<_> = placement.new_claims.iter().map(|claim| claim.pool.clone()).collect();
+    let pools: Vec<_> = placement
+        .new_claims
+        .iter()
+        .map(|claim| claim.pool.clone())
+        .collect();
     log_failures(&pools, &results);
     for (new, result) in placement.new_claims.iter().zip(&results) {
         if let Ok(claim) = result {
@@ -156,7 +176,8 @@ async fn execute(ctx: &Context, snapshot: &Snapshot, pods: &[Pod], placement: &P
     for (pod, explanation) in &placement.unschedulable {
         unschedulable(ctx, &uids, pod, explanation);
     }
-    ctx.metrics.unschedulable_pods(placement.unschedulable.len());
+    ctx.metrics
+        .unschedulable_pods(placement.unschedulable.len());
     let failed = results.iter().any(Result::is_err);
     // Pods on existing nodes and new claims are only gone once they are bound.
     failed || placement.out_of_steps || !pods.is_empty()
@@ -193,6 +214,7 @@ fn unschedulable(ctx: &Context, uids: &Uids<'_>, key: &PodKey, explanation: &Exp
 
 fn publish(ctx: &Context, uids: &Uids<'_>, key: &PodKey, note: Note) {
     if let Some(uid) = uids.get(key) {
-        ctx.events.publish_to(pod_reference(&key.namespace, &key.name, uid), note);
+        ctx.events
+            .publish_to(pod_reference(&key.namespace, &key.name, uid), note);
     }
 }

@@ -1,161 +1,21 @@
-//! One watch per kind: each object is decoded once, fed to the mirror and the typed caches, and
-//! turned into work.
+//! What each kind does with its objects.
 
-use std::collections::BTreeSet;
-use std::fmt::Debug;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Arc;
 
 use controller_api::karpenter::v1::{NodeClaim, NodePool};
 use controller_api::labels;
 use controller_cluster::{Kind, Object};
 use controller_core::model::{NodePoolName, PodKey};
-use controller_ports::Entropy;
-use futures::StreamExt;
-use futures::channel::oneshot;
-use futures::future::Shared;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::ResourceExt;
 use kube::core::DynamicObject;
-use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Api, ResourceExt};
-use rand_chacha::ChaCha8Rng;
-use serde::de::DeserializeOwned;
 
-use crate::backoff::Backoff;
+use super::Sink;
 use crate::context::Context;
-use crate::error::{chain, code};
 use crate::node::has_disrupted_taint;
 use crate::objects::{annotation, is_deleting, label, node_provider_id};
-
-/// Waits after a watch failed; the bounds of client-go's reflector.
-const BACKOFF: Backoff = Backoff { first: Duration::from_millis(800), max: Duration::from_secs(30) };
-
-/// Kinds that are watched.
-const KINDS: usize = 8;
-
-/// Resolves when every kind has been listed once.
-pub(crate) type Synced = Shared<oneshot::Receiver<()>>;
-
-/// Counts the kinds that have been listed.
-#[derive(Debug)]
-pub(crate) struct SyncGate(Mutex<(usize, Option<oneshot::Sender<()>>)>);
-
-impl SyncGate {
-    pub(crate) fn new() -> (Arc<Self>, Synced) {
-        use futures::FutureExt;
-        let (sender, receiver) = oneshot::channel();
-        (Arc::new(Self(Mutex::new((0, Some(sender))))), receiver.shared())
-    }
-
-    fn listed(&self) {
-        let mut gate = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        gate.0 += 1;
-        if gate.0 == KINDS
-            && let Some(sender) = gate.1.take()
-        {
-            // Nobody waits any more when the tasks are being ended.
-            sender.send(()).ok();
-        }
-    }
-}
-
-/// What a kind does with its objects.
-pub(crate) trait Sink: Send {
-    /// The kind's Rust type.
-    type Object: kube::Resource + Clone + DeserializeOwned + Debug + Send + 'static;
-
-    /// An object as it is now.
-    fn apply(&mut self, ctx: &Context, object: Self::Object);
-
-    /// An object is gone.
-    fn delete(&mut self, ctx: &Context, namespace: &str, name: &str);
-}
-
-/// Watches a kind for ever.
-pub(crate) async fn watch<S: Sink>(
-    ctx: Arc<Context>,
-    api: Api<S::Object>,
-    mut sink: S,
-    gate: Arc<SyncGate>,
-    entropy: Entropy,
-) where
-    <S::Object as kube::Resource>::DynamicType: Clone,
-{
-    let mut random: ChaCha8Rng = entropy.child("watch").stream(api.resource_url());
-    let mut known = Known::default();
-    let mut gate = Some(gate);
-    let mut failures = 0;
-    loop {
-        let mut events = watcher(api.clone(), watcher::Config::default()).boxed();
-        while let Some(event) = events.next().await {
-            let error = match event {
-                Ok(event) => {
-                    failures = 0;
-                    let is_listed = matches!(event, Event::InitDone);
-                    known.take(&ctx, &mut sink, event);
-                    if is_listed && let Some(gate) = gate.take() {
-                        gate.listed();
-                    }
-                    continue;
-                }
-                Err(error) => error,
-            };
-            failures += 1;
-            let wait = BACKOFF.wait(failures, &mut random);
-            tracing::warn!(
-                url = api.resource_url(), error = %chain(&error), failures, "watch failed"
-            );
-            ctx.clock.sleep(wait).await;
-            // A watch that starts with 410 would be started from the same version for ever.
-            if matches!(&error, watcher::Error::WatchStartFailed(error) if code(error) == Some(410)) {
-                break;
-            }
-        }
-    }
-}
-
-/// Names known of a kind, to tell after a new list what is gone.
-#[derive(Debug, Default)]
-struct Known {
-    names: BTreeSet<(String, String)>,
-    listing: Option<BTreeSet<(String, String)>>,
-}
-
-impl Known {
-    fn take<S: Sink>(&mut self, ctx: &Context, sink: &mut S, event: Event<S::Object>) {
-        match event {
-            Event::Init => self.listing = Some(BTreeSet::new()),
-            Event::InitApply(object) => {
-                let key = key_of(&object);
-                self.names.insert(key.clone());
-                self.listing.get_or_insert_default().insert(key);
-                sink.apply(ctx, object);
-            }
-            Event::InitDone => {
-                let listed = self.listing.take().unwrap_or_default();
-                for (namespace, name) in self.names.difference(&listed) {
-                    sink.delete(ctx, namespace, name);
-                }
-                self.names = listed;
-            }
-            Event::Apply(object) => {
-                self.names.insert(key_of(&object));
-                sink.apply(ctx, object);
-            }
-            Event::Delete(object) => {
-                let key = key_of(&object);
-                sink.delete(ctx, &key.0, &key.1);
-                self.names.remove(&key);
-            }
-        }
-    }
-}
-
-fn key_of<K: ResourceExt>(object: &K) -> (String, String) {
-    (object.namespace().unwrap_or_default(), object.name_any())
-}
 
 /// Pods: into the mirror; what waits asks for capacity, what comes or goes is noted on the claim.
 #[derive(Debug)]
@@ -202,12 +62,17 @@ struct PodFacts {
 }
 
 fn pod_key(namespace: &str, name: &str) -> PodKey {
-    PodKey { namespace: namespace.into(), name: name.into() }
+    PodKey {
+        namespace: namespace.into(),
+        name: name.into(),
+    }
 }
 
 fn pod_facts(ctx: &Context, key: &PodKey) -> PodFacts {
     let cluster = ctx.cluster();
-    let Some(pod) = cluster.pod(key) else { return PodFacts::default() };
+    let Some(pod) = cluster.pod(key) else {
+        return PodFacts::default();
+    };
     PodFacts {
         node: pod.node.as_ref().map(ToString::to_string),
         terminal: pod.terminal,
@@ -227,7 +92,11 @@ fn is_provisionable(pod: &Pod) -> bool {
         .into_iter()
         .flatten()
         .any(|c| c.type_ == "PodScheduled" && c.reason.as_deref() == Some("Unschedulable"));
-    let is_owned_by = |kind: &str| pod.owner_references().iter().any(|owner| owner.kind == kind);
+    let is_owned_by = |kind: &str| {
+        pod.owner_references()
+            .iter()
+            .any(|owner| owner.kind == kind)
+    };
     is_unschedulable
         && !is_set(spec.and_then(|spec| spec.node_name.as_ref()))
         && !is_set(status.and_then(|status| status.nominated_node_name.as_ref()))
@@ -236,7 +105,9 @@ fn is_provisionable(pod: &Pod) -> bool {
 }
 
 fn pod_changed(ctx: &Context, node: Option<&str>) {
-    let Some(node) = node.and_then(|name| ctx.node(name)) else { return };
+    let Some(node) = node.and_then(|name| ctx.node(name)) else {
+        return;
+    };
     let claim = ctx.claim_of_node(&node);
     if let Some(claim) = claim {
         ctx.note_pod_event(&claim.name_any(), ctx.now());
@@ -264,7 +135,9 @@ impl Sink for Nodes {
         trim(&mut node);
         let name = node.name_any();
         let before = ctx.node(&name);
-        let is_news = before.as_deref().is_none_or(|before| !is_same(before, &node));
+        let is_news = before
+            .as_deref()
+            .is_none_or(|before| !is_same(before, &node));
         if !ctx.objects().put_node(node, false) || !is_news {
             return;
         }
@@ -299,7 +172,7 @@ fn node_changed(ctx: &Context, node: &Node) {
 }
 
 /// Takes out what nobody reads: the bulk of a Node's bytes.
-fn trim(node: &mut Node) {
+pub(crate) fn trim(node: &mut Node) {
     node.metadata.managed_fields = None;
     if let Some(status) = &mut node.status {
         status.images = None;
@@ -343,8 +216,13 @@ impl Sink for Claims {
         ctx.forget_claim(name);
         ctx.queues.claims.add(name.to_owned());
         if let Some(claim) = removed {
-            ctx.queues.classes.add(claim.spec.node_class_ref.name.clone());
-            let id = claim.status.as_ref().and_then(|status| status.provider_id.clone());
+            ctx.queues
+                .classes
+                .add(claim.spec.node_class_ref.name.clone());
+            let id = claim
+                .status
+                .as_ref()
+                .and_then(|status| status.provider_id.clone());
             for node in ctx.nodes_of(&id.unwrap_or_default()) {
                 ctx.queues.nodes.add(node.name_any());
             }
@@ -355,7 +233,10 @@ impl Sink for Claims {
 fn claim_changed(ctx: &Context, name: &str) {
     ctx.queues.claims.add(name.to_owned());
     let Some(claim) = ctx.claim(name) else { return };
-    let id = claim.status.as_ref().and_then(|status| status.provider_id.clone());
+    let id = claim
+        .status
+        .as_ref()
+        .and_then(|status| status.provider_id.clone());
     for node in ctx.nodes_of(&id.unwrap_or_default()) {
         if is_deleting(&*node) {
             ctx.queues.nodes.add(node.name_any());
@@ -455,9 +336,9 @@ macro_rules! mirrored {
 }
 
 mirrored! {
-    /// DaemonSets: overhead of new nodes.
+    /// Daemon sets: overhead of new nodes.
     DaemonSets: DaemonSet,
-    /// PodDisruptionBudgets.
+    /// Disruption budgets of pods.
     Budgets: PodDisruptionBudget,
     /// Namespaces: labels, for namespace selectors.
     Namespaces: Namespace,
@@ -469,7 +350,7 @@ mod tests {
 
     use super::*;
 
-    fn pod(patch: serde_json::Value) -> Pod {
+    fn pod(patch: &serde_json::Value) -> Pod {
         let mut pod = json!({
             "metadata": {"name": "p", "namespace": "default"},
             "spec": {"containers": []},
@@ -487,7 +368,7 @@ mod tests {
 
     #[test]
     fn only_pods_the_scheduler_gave_up_on_are_provisionable() {
-        assert!(is_provisionable(&pod(json!({}))));
+        assert!(is_provisionable(&pod(&json!({}))));
         let owner = |kind: &str| {
             json!({"metadata": {"ownerReferences": [
                 {"apiVersion": "v1", "kind": kind, "name": "o", "uid": "u"}
@@ -502,7 +383,7 @@ mod tests {
             owner("DaemonSet"),
             owner("Node"),
         ] {
-            assert!(!is_provisionable(&pod(patch.clone())), "{patch}");
+            assert!(!is_provisionable(&pod(&patch)), "{patch}");
         }
     }
 
