@@ -1,7 +1,7 @@
 //! Which nodes go, and making them go: empty, drifted, underutilized ones.
 //!
 //! ```text
-//! heal ─▶ gather ─▶ plan ─▶ (wait 15 s ─▶ plan again: still so?) ─▶ start ─▶ commands ─▶ delete
+//! heal ─▶ gather ─▶ plan ─▶ (wait 15 s ─▶ gather ─▶ validate) ─▶ start ─▶ commands ─▶ delete
 //! ```
 //!
 //! Source: `sigs.k8s.io/karpenter` `pkg/controllers/disruption`.
@@ -10,11 +10,11 @@ mod commands;
 mod report;
 mod start;
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use controller_core::disruption::{
     Blocked, Command, DisruptionPolicy, DisruptionReason, Plan, StepBudget, plan_disruption,
+    validate,
 };
 use controller_core::model::{NodeClaimName, Snapshot};
 use controller_ports::run_on;
@@ -102,7 +102,7 @@ async fn pass(ctx: &Context, reported: &mut Reported) -> Result<Rest, Error> {
         .into_iter()
         .partition(|command| command.reason == DisruptionReason::Drifted);
     let commands = if drift.is_empty() {
-        validated(ctx, others).await?
+        validated(ctx, others).await
     } else {
         drift
     };
@@ -114,15 +114,22 @@ async fn pass(ctx: &Context, reported: &mut Reported) -> Result<Rest, Error> {
     Ok(if started { Rest::None } else { Rest::For(POLL) })
 }
 
-async fn gather_and_plan(ctx: &Context) -> (Snapshot, Plan) {
+async fn gather(ctx: &Context) -> Snapshot {
     let _decision = ctx.decision.lock().await;
     let catalogs = ctx.fetch_catalogs().await;
-    let snapshot = ctx.cluster().snapshot(&catalogs);
-    let policy = DisruptionPolicy {
+    ctx.cluster().snapshot(&catalogs)
+}
+
+fn policy(ctx: &Context) -> DisruptionPolicy {
+    DisruptionPolicy {
         scheduling: scheduling_options(&ctx.options),
         spot_to_spot: ctx.options.gates.spot_to_spot,
-    };
-    let now = ctx.now();
+    }
+}
+
+async fn gather_and_plan(ctx: &Context) -> (Snapshot, Plan) {
+    let snapshot = gather(ctx).await;
+    let (policy, now) = (policy(ctx), ctx.now());
     let started = ctx.clock.monotonic();
     let answer = run_on(&*ctx.cpu, move || {
         let budget = StepBudget {
@@ -137,55 +144,30 @@ async fn gather_and_plan(ctx: &Context) -> (Snapshot, Plan) {
     answer
 }
 
-/// Waits, plans again, and keeps what is still planned.
-async fn validated(ctx: &Context, before: Vec<Command>) -> Result<Vec<Command>, Error> {
+/// Waits, and keeps what still holds then.
+async fn validated(ctx: &Context, planned: Vec<Command>) -> Vec<Command> {
     ctx.clock.sleep(VALIDATION_WAIT).await;
     if !ctx.unlaunched().is_empty() {
-        return Ok(Vec::new());
+        return Vec::new();
     }
-    let (_, after) = gather_and_plan(ctx).await;
-    let (kept, rejected) = still_planned(before, &after.commands);
-    for command in rejected {
-        report::rejected(ctx, &command);
-    }
-    Ok(kept)
-}
-
-/// The commands of `after` that `before` planned as well, and those of `before` that are gone.
-/// Of the empty nodes, those that are still empty; of others, commands over the same nodes that
-/// still need, or still do not need, a replacement.
-fn still_planned(before: Vec<Command>, after: &[Command]) -> (Vec<Command>, Vec<Command>) {
+    let snapshot = gather(ctx).await;
+    let (policy, now) = (policy(ctx), ctx.now());
+    let checked = run_on(&*ctx.cpu, move || {
+        let check = |command: Command| {
+            let answer = validate(&snapshot, &policy, now, &command);
+            (command, answer)
+        };
+        planned.into_iter().map(check).collect::<Vec<_>>()
+    })
+    .await;
     let mut kept = Vec::new();
-    let mut rejected = Vec::new();
-    for old in before {
-        let names = candidates(&old);
-        let found = after.iter().find_map(|new| {
-            if new.reason != old.reason
-                || new.replacements.is_empty() != old.replacements.is_empty()
-            {
-                return None;
-            }
-            if new.reason != DisruptionReason::Empty {
-                return (candidates(new) == names).then(|| new.clone());
-            }
-            let mut rest = new.clone();
-            rest.candidates.retain(|(claim, _)| names.contains(claim));
-            (!rest.candidates.is_empty()).then_some(rest)
-        });
-        match found {
-            Some(command) => kept.push(command),
-            None => rejected.push(old),
+    for (command, answer) in checked {
+        match answer {
+            Ok(command) => kept.push(command),
+            Err(why) => report::rejected(ctx, &command, &why),
         }
     }
-    (kept, rejected)
-}
-
-fn candidates(command: &Command) -> BTreeSet<NodeClaimName> {
-    command
-        .candidates
-        .iter()
-        .map(|(claim, _)| claim.clone())
-        .collect()
+    kept
 }
 
 /// How long nothing but a change can make another answer.
@@ -243,37 +225,4 @@ async fn heal(ctx: &Context) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use controller_core::model::Price;
-
-    use super::*;
-
-    fn command(reason: DisruptionReason, names: &[&str]) -> Command {
-        Command {
-            reason,
-            candidates: names
-                .iter()
-                .map(|name| ((*name).into(), (*name).into()))
-                .collect(),
-            replacements: Vec::new(),
-            savings: Price(0),
-        }
-    }
-
-    #[test]
-    fn empty_nodes_are_confirmed_one_by_one_and_other_commands_whole() {
-        let empty = |names: &[&str]| command(DisruptionReason::Empty, names);
-        let other = |names: &[&str]| command(DisruptionReason::Underutilized, names);
-        let (kept, rejected) = still_planned(vec![empty(&["a", "b"])], &[empty(&["b", "c"])]);
-        assert_eq!((kept, rejected.len()), (vec![empty(&["b"])], 0));
-        let (kept, rejected) = still_planned(vec![other(&["a", "b"])], &[other(&["a"])]);
-        assert_eq!((kept.len(), rejected.len()), (0, 1));
-        let (kept, _) = still_planned(vec![other(&["a", "b"])], &[other(&["b", "a"])]);
-        assert_eq!(kept.len(), 1);
-        let (kept, _) = still_planned(vec![empty(&["a"])], &[other(&["a"])]);
-        assert_eq!(kept.len(), 0);
-    }
 }

@@ -70,12 +70,12 @@ fn capitalized(blocked: &Blocked) -> String {
 }
 
 /// Publishes that a command no longer stood after its validation.
-pub(super) fn rejected(ctx: &Context, command: &Command) {
+pub(super) fn rejected(ctx: &Context, command: &Command, why: &Blocked) {
     ctx.metrics.validation_failed(command);
-    tracing::debug!(command = %describe(command), "consolidation rejected");
+    tracing::debug!(command = %describe(command), %why, "consolidation rejected");
     for (claim, node) in &command.candidates {
         let message = format!(
-            "Consolidation rejected: {}, reason: churn (savings: {})",
+            "Consolidation rejected: {}, reason: {why} (savings: {})",
             describe(command),
             command.savings
         );
