@@ -18,9 +18,10 @@ use crate::kubelet::{JoinReport, Kubelets};
 use crate::node_lifecycle::NodeLifecycle;
 use crate::options::Options;
 use crate::outbox::NO_REPLY;
+use crate::pod_gc::PodGc;
 use crate::replicaset::ReplicaSets;
 use crate::scheduler::Scheduler;
-use crate::service_account::NamespaceDefaults;
+use crate::service_account::EachNamespace;
 
 /// Rounds of one [`Cluster::pump`]. The longest chain at one instant is the slow start of a
 /// ReplicaSet (one round per doubling) and what follows from its last batch: some forty rounds.
@@ -89,13 +90,15 @@ impl Cluster {
     pub fn new(options: &Options) -> Self {
         let timings = &options.timings;
         let others: Vec<Box<dyn Component>> = vec![
-            Box::new(NamespaceDefaults::new(options)),
+            Box::new(EachNamespace::service_account()),
+            Box::new(EachNamespace::root_certificate(&options.cluster_ca_pem)),
             Box::new(Deployments::new()),
             Box::new(ReplicaSets::new()),
             Box::new(DaemonSets::new()),
             Box::new(Scheduler::new(timings)),
             Box::new(Disruption::new()),
             Box::new(GarbageCollector::new(timings)),
+            Box::new(PodGc::new(timings)),
         ];
         let mut slots = Vec::new();
         slots.resize_with(TYPED + others.len(), Slot::default);
@@ -151,9 +154,9 @@ impl Cluster {
 
     /// When a component next wants to be woken.
     pub fn wake_at(&self) -> Option<Timestamp> {
-        let components = (0..self.slots.len()).filter_map(|index| self.component(index).wake_at());
-        let retries = self.feeds.values().filter_map(|feed| feed.retry_at);
-        components.chain(retries).min()
+        // Missing resources are no reason to wake: they can only appear by a write, and whoever
+        // writes pumps.
+        (0..self.slots.len()).filter_map(|index| self.component(index).wake_at()).min()
     }
 
     /// Delivers to one component all that waits for it and carries out its requests.

@@ -109,3 +109,13 @@ pub(crate) fn condition<'a>(value: &'a Value, kind: &str) -> Option<&'a Value> {
 pub(crate) fn condition_status<'a>(value: &'a Value, kind: &str) -> &'a str {
     condition(value, kind).map_or("", |condition| text(&condition["status"]))
 }
+
+/// `metadata.resourceVersion` as a number: of two states of an object the larger is the newer.
+pub(crate) fn revision(value: &Value) -> u64 {
+    text(&value["metadata"]["resourceVersion"]).parse().unwrap_or_default()
+}
+
+/// An integer field, 0 when absent.
+pub(crate) fn number(value: &Value) -> i64 {
+    value.as_i64().unwrap_or_default()
+}
