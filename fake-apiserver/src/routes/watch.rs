@@ -1,0 +1,332 @@
+//! Watches: streams of events out of the store's history.
+//!
+//! A watcher holds no queue. It remembers a revision, reads what came after it, and sleeps until
+//! its kind changes, a bookmark is due or its time is up; a watcher that is too slow finds its
+//! revision compacted and gets 410.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use fake_apiserver_store::Change;
+use futures::FutureExt as _;
+use http::HeaderValue;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::negotiate::{self, Format};
+use super::resource::Request;
+use super::respond;
+use crate::item::{Item, with_type};
+use crate::machine::Machine;
+use crate::meta;
+use crate::ops::list::{ListOptions, list_options, parse_version};
+use crate::registry::View;
+use crate::selectors::Selection;
+use crate::server::ApiServer;
+use crate::status::{Fault, FieldError, Result, Status};
+use crate::table::{self, Include};
+
+/// The real server's bookmark period.
+const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
+
+/// A last bookmark this long before the end of a watch.
+const BOOKMARK_LEAD: Duration = Duration::from_secs(2);
+
+/// The shortest watch of clients that do not say (`--min-request-timeout`); upstream draws from
+/// this up to twice as much, to spread reconnections that do not exist here.
+const TIMEOUT: Duration = Duration::from_mins(30);
+
+const INITIAL_END: &str = "k8s.io/initial-events-end";
+
+struct Watch {
+    server: ApiServer,
+    view: View,
+    prefix: String,
+    selection: Selection,
+    format: Format,
+    include: Include,
+    /// Every change up to here was delivered or did not match.
+    since: u64,
+    /// The newest revision the client was told.
+    told: u64,
+    bookmarks: bool,
+    next_bookmark: Instant,
+    deadline: Instant,
+    /// Lines to be sent before anything else.
+    first: Option<Bytes>,
+    columns_sent: bool,
+    waiter: Arc<Notify>,
+    done: bool,
+}
+
+/// Starts a watch; authorization is done.
+pub(super) fn start(request: &Request<'_>, view: &View, selection: Selection) -> Result<Response> {
+    let query = request.query;
+    let initial = query.flag("sendInitialEvents");
+    check(query.get("resourceVersionMatch").unwrap_or_default(), initial)?;
+    let format = negotiate::format(request.headers)?;
+    let version = query.text("resourceVersion");
+    let revision = parse_version(&version).map_err(|status| Status::plain_error(status.message))?;
+    let clock = request.server.clock();
+    let seconds = query.get("timeoutSeconds").and_then(|text| text.parse::<u64>().ok());
+    let timeout = seconds.filter(|seconds| *seconds > 0).map_or(TIMEOUT, Duration::from_secs);
+    let deadline = clock.instant_after(timeout);
+    let bookmarks = query.flag("allowWatchBookmarks") == Some(true);
+    let mut machine = request.server.lock();
+    let namespace = &request.path.namespace;
+    let prefix = if namespace.is_empty() { String::new() } else { format!("{namespace}/") };
+    let mut watch = Watch {
+        server: request.server.clone(),
+        view: view.clone(),
+        prefix,
+        selection,
+        format,
+        include: request.include(),
+        since: revision.unwrap_or(0),
+        told: revision.unwrap_or(0),
+        bookmarks,
+        next_bookmark: clock.instant_after(BOOKMARK_PERIOD),
+        deadline,
+        first: None,
+        columns_sent: false,
+        waiter: machine.waiter(view.resource.space),
+        done: false,
+    };
+    if initial == Some(true) || (initial.is_none() && revision.unwrap_or(0) == 0) {
+        watch.list(&machine, namespace, initial == Some(true))?;
+    }
+    drop(machine);
+    let stream = futures::stream::unfold(watch, |mut watch| async move {
+        let chunk = watch.next().await?;
+        Some((Ok::<_, std::convert::Infallible>(chunk), watch))
+    });
+    let content = HeaderValue::from_static("application/json");
+    Ok(respond::bytes(200, content, Body::from_stream(stream)))
+}
+
+fn check(version_match: &str, initial: Option<bool>) -> Result<()> {
+    let at = "resourceVersionMatch";
+    let mut errors = Vec::new();
+    match (initial, version_match) {
+        (None, "") | (Some(_), "NotOlderThan") => {}
+        (None, _) => errors.push(FieldError::forbidden(
+            at,
+            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+        )),
+        (Some(_), other) => {
+            errors.push(FieldError::forbidden(
+                at,
+                "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+            ));
+            if !other.is_empty() {
+                let detail = "supported values: \"NotOlderThan\"";
+                errors.push(FieldError::value(at, Fault::NotSupported, &other.into(), detail));
+            }
+        }
+    }
+    if errors.is_empty() { Ok(()) } else { Err(list_options(&errors)) }
+}
+
+impl Watch {
+    /// The present state as ADDED events, and with WatchList the bookmark that ends it.
+    fn list(&mut self, machine: &Machine, namespace: &str, watch_list: bool) -> Result<()> {
+        let options =
+            ListOptions { selection: self.selection.clone(), ..ListOptions::default() };
+        let page = machine.page(&self.view, namespace, &options)?;
+        let mut lines = Vec::new();
+        for item in &page.items {
+            let item = machine.present(&self.view, item)?;
+            self.event(&mut lines, "ADDED", &item);
+        }
+        self.since = page.revision;
+        self.told = page.revision;
+        if watch_list && self.bookmarks {
+            self.bookmark(&mut lines, true);
+        }
+        if !lines.is_empty() {
+            self.first = Some(lines.into());
+        }
+        Ok(())
+    }
+
+    async fn next(&mut self) -> Option<Bytes> {
+        if let Some(first) = self.first.take() {
+            return Some(first);
+        }
+        if self.done {
+            return None;
+        }
+        let waiter = Arc::clone(&self.waiter);
+        loop {
+            let changed = waiter.notified();
+            let mut changed = std::pin::pin!(changed);
+            // registered before the history is read, so that no change is missed in between
+            changed.as_mut().enable();
+            match self.pull() {
+                Ok(lines) if !lines.is_empty() => return Some(lines.into()),
+                Ok(_) => {}
+                Err(status) => {
+                    self.done = true;
+                    return Some(error_line(&status));
+                }
+            }
+            let now = Instant::now();
+            if now >= self.deadline {
+                return None;
+            }
+            if self.bookmarks && now >= self.next_bookmark {
+                if let Some(line) = self.due_bookmark(now) {
+                    return Some(line);
+                }
+                continue;
+            }
+            let wake = if self.bookmarks { self.next_bookmark.min(self.deadline) } else { self.deadline };
+            let timer = tokio::time::sleep_until(wake).fuse();
+            let mut timer = std::pin::pin!(timer);
+            futures::select_biased! {
+                () = changed.fuse() => {}
+                () = timer => {}
+            }
+        }
+    }
+
+    /// A bookmark, unless the client knows the newest revision already.
+    fn due_bookmark(&mut self, now: Instant) -> Option<Bytes> {
+        let clock = self.server.clock();
+        let last = self.deadline.checked_sub(clock.real(BOOKMARK_LEAD)).unwrap_or(self.deadline);
+        let regular = now + clock.real(BOOKMARK_PERIOD);
+        // one more just before the end, then none
+        self.next_bookmark = if now < last { regular.min(last) } else { self.deadline };
+        if self.since <= self.told {
+            return None;
+        }
+        let mut line = Vec::new();
+        self.bookmark(&mut line, false);
+        Some(line.into())
+    }
+
+    /// Events after `since` that concern this watcher.
+    fn pull(&mut self) -> Result<Vec<u8>> {
+        let server = self.server.clone();
+        let machine = server.lock();
+        let current = machine.store.revision();
+        let mut lines = Vec::new();
+        if self.since >= current {
+            return Ok(lines);
+        }
+        let prefix = std::mem::take(&mut self.prefix);
+        let result = self.read(&machine, &prefix, &mut lines);
+        self.prefix = prefix;
+        result?;
+        self.since = current;
+        Ok(lines)
+    }
+
+    fn read(&mut self, machine: &Machine, prefix: &str, lines: &mut Vec<u8>) -> Result<()> {
+        let since = self.since;
+        let changes = machine.store.changes(self.view.resource.space, prefix, since);
+        let changes = changes.map_err(|compacted| {
+            Status::expired(format!("too old resource version: {since} ({})", compacted.floor))
+        })?;
+        for change in changes {
+            if let Some((kind, item)) = self.judge(change) {
+                let item = machine.present(&self.view, &item)?;
+                self.event(lines, kind, &item);
+                self.told = change.revision;
+            }
+        }
+        Ok(())
+    }
+
+    /// What a change is to a watcher with a selector.
+    fn judge(&self, change: &Change<Item>) -> Option<(&'static str, Item)> {
+        let everything = self.selection.is_empty();
+        let matches = |item: &Item| everything || self.selection.matches(item.value());
+        let before = change.before.as_ref().map(|before| &before.value);
+        let was = before.is_some_and(matches);
+        if change.deleted {
+            return was.then(|| ("DELETED", change.value.clone()));
+        }
+        match (was, matches(&change.value)) {
+            (true, true) => Some(("MODIFIED", change.value.clone())),
+            (false, true) => Some(("ADDED", change.value.clone())),
+            // the old content under the new revision
+            (true, false) => before.map(|before| {
+                let mut old = before.value().clone();
+                meta::set(&mut old, "resourceVersion", change.revision.to_string());
+                ("DELETED", Item::new(old))
+            }),
+            (false, false) => None,
+        }
+    }
+
+    fn event(&mut self, lines: &mut Vec<u8>, kind: &str, item: &Item) {
+        lines.extend_from_slice(b"{\"type\":\"");
+        lines.extend_from_slice(kind.as_bytes());
+        lines.extend_from_slice(b"\",\"object\":");
+        match self.format {
+            Format::Json | Format::Yaml => {
+                let (kind, version) = (&self.view.resource.kind, self.view.api_version());
+                lines.extend(with_type(kind, version, &item.encoded()));
+            }
+            Format::Partial => {
+                lines.extend_from_slice(table::partial(item.value()).to_string().as_bytes());
+            }
+            Format::Table => {
+                let version = &item.value()["metadata"]["resourceVersion"];
+                let metadata = json!({"resourceVersion": version});
+                let now = self.server.clock().now();
+                let items = std::slice::from_ref(item);
+                let mut table = table::table(&self.view, items, metadata, (self.include, now));
+                if self.columns_sent {
+                    table["columnDefinitions"] = Value::Null;
+                }
+                self.columns_sent = true;
+                lines.extend_from_slice(table.to_string().as_bytes());
+            }
+        }
+        lines.extend_from_slice(b"}\n");
+    }
+
+    fn bookmark(&mut self, lines: &mut Vec<u8>, ends_list: bool) {
+        self.told = self.since;
+        let mut metadata = json!({
+            "resourceVersion": self.since.to_string(), "creationTimestamp": null,
+        });
+        if ends_list {
+            metadata["annotations"] = json!({INITIAL_END: "true"});
+        }
+        let object = match self.format {
+            Format::Json | Format::Yaml => json!({
+                "kind": self.view.resource.kind, "apiVersion": self.view.api_version(),
+                "metadata": metadata,
+            }),
+            Format::Partial => json!({
+                "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
+                "metadata": metadata,
+            }),
+            Format::Table => json!({
+                "kind": "Table", "apiVersion": "meta.k8s.io/v1",
+                "metadata": {"resourceVersion": self.since.to_string()},
+                "columnDefinitions": null,
+                "rows": [{"cells": [""], "object": {
+                    "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
+                    "metadata": metadata,
+                }}],
+            }),
+        };
+        let line = json!({"type": "BOOKMARK", "object": object});
+        lines.extend_from_slice(line.to_string().as_bytes());
+        lines.push(b'\n');
+    }
+}
+
+fn error_line(status: &Status) -> Bytes {
+    let mut line = json!({"type": "ERROR", "object": status.body()}).to_string();
+    line.push('\n');
+    line.into()
+}

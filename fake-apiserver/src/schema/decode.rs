@@ -1,0 +1,160 @@
+//! Reading a body as a kind: what the Go decoder accepts, drops and reports.
+
+use serde_json::{Map, Value};
+
+use super::{Node, Schema, Type, join};
+
+/// What decoding found besides the object.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    /// Paths of fields the kind does not have.
+    pub unknown: Vec<String>,
+    /// The first value of a wrong type, as the Go decoder words it.
+    pub type_error: Option<String>,
+}
+
+/// Drops unknown fields (and, for built-in kinds, nulls) in place.
+///
+/// `builtin` also checks JSON types, which custom resources do in validation.
+pub(crate) fn prune(value: &mut Value, schema: &Schema, kind: &str, builtin: bool) -> Report {
+    let mut walk = Walk { schema, kind, builtin, report: Report::default() };
+    walk.object_root(value);
+    walk.report
+}
+
+struct Walk<'a> {
+    schema: &'a Schema,
+    kind: &'a str,
+    builtin: bool,
+    report: Report,
+}
+
+impl Walk<'_> {
+    fn object_root(&mut self, value: &mut Value) {
+        let schema = self.schema;
+        if self.builtin {
+            self.value(value, schema.root(), "");
+            return;
+        }
+        let Some(map) = value.as_object_mut() else { return };
+        self.fields(map, schema.root(), "", true);
+    }
+
+    fn value(&mut self, value: &mut Value, node: &Node, path: &str) {
+        if self.builtin {
+            self.check(value, node, path);
+        }
+        match value {
+            Value::Object(map) if matches!(node.kind, Type::Object | Type::Any) => {
+                if node.kind == Type::Any && node.properties.is_empty() {
+                    return;
+                }
+                self.fields(map, node, path, node.embedded);
+            }
+            Value::Array(items) => {
+                let Some(node) = self.schema.item(node) else { return };
+                if is_leaf(node) && !self.builtin {
+                    return;
+                }
+                for (index, item) in items.iter_mut().enumerate() {
+                    self.value(item, node, &format!("{path}[{index}]"));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn fields(&mut self, map: &mut Map<String, Value>, node: &Node, path: &str, object: bool) {
+        let schema = self.schema;
+        let free = node.preserve_unknown || node.additional.is_some();
+        let mut unknown = Vec::new();
+        map.retain(|name, value| {
+            if self.builtin && value.is_null() {
+                return false;
+            }
+            if object && matches!(name.as_str(), "apiVersion" | "kind" | "metadata") && !self.builtin {
+                return true;
+            }
+            match schema.field(node, name) {
+                Some(child) => {
+                    if !is_leaf(child) || self.builtin {
+                        self.value(value, child, &join(path, name));
+                    }
+                    true
+                }
+                None if free => true,
+                None => {
+                    unknown.push(join(path, name));
+                    false
+                }
+            }
+        });
+        self.report.unknown.append(&mut unknown);
+    }
+
+    fn check(&mut self, value: &Value, node: &Node, path: &str) {
+        if self.report.type_error.is_some() || value.is_null() {
+            return;
+        }
+        let wanted = match (node.kind, value) {
+            (Type::Any, _)
+            | (Type::Object, Value::Object(_))
+            | (Type::Array, Value::Array(_))
+            | (Type::String, Value::String(_))
+            | (Type::Boolean, Value::Bool(_))
+            | (Type::Number, Value::Number(_))
+            | (Type::IntOrString, Value::String(_) | Value::Number(_))
+            | (Type::Quantity, Value::Number(_)) => return,
+            (Type::Integer, Value::Number(number)) if number.is_i64() || number.is_u64() => return,
+            (Type::Quantity, Value::String(text)) => {
+                if crate::quantity::parse(text).is_none() {
+                    self.report.type_error = Some(crate::quantity::ERROR.to_owned());
+                }
+                return;
+            }
+            (Type::Object, _) => "map[string]interface {}",
+            (Type::Array, _) => "[]string",
+            (Type::String, _) => "string",
+            (Type::Boolean, _) => "bool",
+            (Type::Integer, _) => "int64",
+            (Type::Number, _) => "float64",
+            (Type::IntOrString, _) => "intstr.IntOrString",
+            (Type::Quantity, _) => "resource.Quantity",
+        };
+        let found = match value {
+            Value::Null => "null",
+            Value::Bool(_) => "bool",
+            Value::Number(_) => "number",
+            Value::String(_) => "string",
+            Value::Array(_) => "array",
+            Value::Object(_) => "object",
+        };
+        let kind = self.kind;
+        // Go names the field without list indices and map keys
+        let field = field_path(path);
+        self.report.type_error = Some(format!(
+            "json: cannot unmarshal {found} into Go struct field {kind}.{field} of type {wanted}"
+        ));
+    }
+}
+
+fn is_leaf(node: &Node) -> bool {
+    !matches!(node.kind, Type::Object | Type::Array | Type::Any)
+}
+
+fn field_path(path: &str) -> String {
+    let mut depth = 0_u32;
+    path.chars()
+        .filter(|c| {
+            match c {
+                '[' => depth += 1,
+                ']' => {
+                    depth = depth.saturating_sub(1);
+                    return false;
+                }
+                _ => {}
+            }
+            depth == 0
+        })
+        .collect()
+}
