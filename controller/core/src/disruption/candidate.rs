@@ -31,7 +31,6 @@ pub(super) struct Candidate<'a> {
     pub(super) node: &'a Node,
     pub(super) claim: &'a ClaimView,
     pub(super) pool: &'a NodePool,
-    pub(super) instance_types: &'a [InstanceType],
     /// Of its offering; `None` when type, zone or capacity type are unknown.
     pub(super) price: Option<Price>,
     /// 1 + what moving its pods costs, in units of [`COST_ONE`].
@@ -122,7 +121,6 @@ fn candidate<'a>(
         node,
         claim,
         pool: &catalog.pool,
-        instance_types: &catalog.instance_types,
         price: price(node, &catalog.instance_types),
         cost: node.pods.iter().filter(|pod| is_reschedulable(pod)).fold(COST_ONE, |sum, pod| {
             sum.saturating_add(eviction_cost(pod).max(0))

@@ -91,7 +91,7 @@ fn cheaper(
             claim = spot;
         }
     }
-    let mut order = finish::truncate(engine, &claim).ok_or(Blocked::NoCheaperOffering)?;
+    let mut order = finish::truncate(engine, &claim).map_err(|_unmet| Blocked::NoCheaperOffering)?;
     if spot_to_spot && candidates.len() == 1 {
         // So that what is launched is among the cheapest and is not replaced again at once.
         order.truncate(types_to_keep(engine, &claim, &order));

@@ -107,7 +107,7 @@ impl<'a> Pass<'a> {
                         .claims
                         .iter()
                         .map(|claim| {
-                            let order = finish::truncate(engine, claim)?;
+                            let order = finish::truncate(engine, claim).ok()?;
                             Some(finish::new_claim(engine, claim, &order, &simulated.pods))
                         })
                         .collect();

@@ -21,6 +21,8 @@ pub(super) struct Simulator<'a> {
     by_name: BTreeMap<&'a NodeName, usize>,
     /// Pods that need a place in any case: pending ones and those of nodes that are going.
     displaced: Vec<&'a Pod>,
+    /// Where those of them that are bound are.
+    leaving: Vec<(usize, &'a Pod)>,
     /// Nodes inside their `consolidateAfter`: pods of candidates must not keep them from ending.
     settling: Bits,
     left: u32,
@@ -66,8 +68,10 @@ impl<'a> Simulator<'a> {
         });
         let displaced =
             going.flat_map(|node| &node.pods).filter(|pod| moves(pod)).chain(&snapshot.pending);
-        let displaced = displaced.collect();
-        Self { engine, by_name, displaced, settling, left: budget.simulations_max }
+        let displaced: Vec<&'a Pod> = displaced.collect();
+        let bound = |pod: &&'a Pod| Some((by_name[pod.node.as_ref()?], *pod));
+        let leaving = displaced.iter().filter_map(bound).collect();
+        Self { engine, by_name, displaced, leaving, settling, left: budget.simulations_max }
     }
 
     /// Takes the candidates away and places their pods.
@@ -83,15 +87,18 @@ impl<'a> Simulator<'a> {
             pods.push(RunPod { pod, class: self.engine.class_of(&pod.shape), exempt: true });
         }
         let first_own = pods.len();
+        let mut leaving = self.leaving.clone();
         for candidate in candidates {
-            excluded.insert(self.by_name[&candidate.node.name]);
+            let node = self.by_name[&candidate.node.name];
+            excluded.insert(node);
             for pod in candidate.node.pods.iter().filter(|pod| moves(pod)) {
                 pods.push(RunPod { pod, class: self.engine.class_of(&pod.shape), exempt: false });
+                leaving.push((node, pod));
             }
         }
         let guarded =
             if rule == Settling::Closed { self.settling.clone() } else { Bits::default() };
-        let input = RunInput { pods, excluded, guarded };
+        let input = RunInput { pods, excluded, guarded, leaving };
         let outcome = solve::run(&mut self.engine, &input);
         if outcome.out_of_steps {
             return Err(Blocked::OutOfSteps);

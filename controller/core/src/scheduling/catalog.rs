@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::bits::Bits;
 use super::compiled::{Req, ReqSet};
-use super::universe::{Amounts, KeyId, Universe};
+use super::universe::{Amounts, KeyId, Universe, ValueId};
 use crate::labels;
 use crate::model::{CapacityType, InstanceType, Price, Zone};
 use crate::requirements::{Requirement, RequirementSpec, Requirements};
@@ -213,18 +213,17 @@ impl Catalog {
         u32::try_from(self.keys[key].allowing.iter().filter(listed).count()).unwrap_or(u32::MAX)
     }
 
-    /// Price of the cheapest form that can be had now and agrees with the requirements.
-    pub(crate) fn cheapest(
-        &self,
-        index: usize,
-        reqs: &ReqSet,
-        universe: &Universe,
-    ) -> Option<Price> {
-        self.cells
-            .iter()
-            .filter(|cell| cell.available.get(index) && cell.agrees(reqs, universe))
-            .map(|cell| cell.price[index])
-            .min()
+    /// Whether one of the types can be had with the label value: by itself, or in some form.
+    pub(crate) fn is_offered(&self, key: KeyId, value: ValueId, types: &Bits) -> bool {
+        let column = &self.keys[key];
+        if !self.cell_keys.get(key) {
+            let named = |index| column.allowing[value].get(index) && !column.complement.get(index);
+            return types.iter().any(named);
+        }
+        self.cells.iter().any(|cell| {
+            cell.reqs.get(key).is_some_and(|req| req.has(Some(value)))
+                && cell.available.intersects(types)
+        })
     }
 
     /// The types, cheapest first, equal prices by name. Types without an offering are left out.

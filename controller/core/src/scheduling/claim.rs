@@ -8,7 +8,7 @@ use super::compiled::ReqSet;
 use super::engine::{Engine, ports_conflict};
 use super::placement::MinValuesPolicy;
 use super::template::plus;
-use super::universe::{Amounts, Universe};
+use super::universe::{Amounts, KeyId, Universe};
 use crate::model::HostPort;
 use crate::quantity;
 
@@ -129,9 +129,22 @@ pub(crate) fn min_values_hold(
     reqs: &ReqSet,
     types: &Bits,
 ) -> bool {
+    unmet_min_values(engine, template, reqs, types).is_none()
+}
+
+/// The first key with too few distinct values: the key, how many there are, and how many are
+/// needed.
+pub(crate) fn unmet_min_values(
+    engine: &Engine<'_>,
+    template: usize,
+    reqs: &ReqSet,
+    types: &Bits,
+) -> Option<(KeyId, u32, u32)> {
     let catalog = &engine.catalogs[engine.templates[template].catalog];
-    reqs.iter().all(|(key, req)| {
-        req.min_values.is_none_or(|need| catalog.distinct_values(key, types) >= need)
+    reqs.iter().find_map(|(key, req)| {
+        let need = req.min_values?;
+        let have = catalog.distinct_values(key, types);
+        (have < need).then_some((key, have, need))
     })
 }
 

@@ -79,6 +79,7 @@ impl Class {
             universe.add_specs(specs);
         }
         universe.add_resources(&shape.requests);
+        super::topology::Topology::intern(shape, universe);
     }
 }
 

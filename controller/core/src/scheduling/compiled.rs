@@ -156,10 +156,6 @@ impl ReqSet {
         self.0.iter().map(|(key, req)| (*key, req))
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// The first key of `incoming` that this side cannot agree with. Undefined well-known keys
     /// are fine.
     pub(crate) fn conflict(&self, incoming: &Self, universe: &Universe) -> Option<KeyId> {

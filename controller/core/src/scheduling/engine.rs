@@ -10,9 +10,10 @@ use super::class::{self, Class, ClassId};
 use super::compiled::ReqSet;
 use super::placement::{PreferencePolicy, SchedulingOptions};
 use super::template::Template;
+use super::topology::Topology;
 use super::universe::{Amounts, KeyId, NEW_HOST, Universe, ValueId};
 use crate::labels;
-use crate::model::{Effect, HostPort, InstanceType, Node, Pod, PodShape, Snapshot, Taint};
+use crate::model::{Effect, HostPort, InstanceType, Node, Pod, PodShape, Snapshot, Taint, Toleration};
 use crate::quantity::Resources;
 use crate::requirements::Requirement;
 use crate::taints;
@@ -36,6 +37,7 @@ pub(crate) struct Engine<'a> {
     /// Finds the class of a shape that many pods share, without comparing shapes. The shapes are
     /// kept alive by `by_shape` and the snapshot, so an address means one shape.
     by_address: BTreeMap<usize, ClassId>,
+    pub(crate) topology: Topology,
     tolerate_prefer_no_schedule: bool,
 }
 
@@ -70,7 +72,11 @@ impl NodeBase<'_> {
     }
 
     pub(crate) fn tolerated_by(&self, shape: &PodShape) -> bool {
-        taints::first_untolerated(&self.taints, &shape.tolerations).is_none()
+        self.tolerated(&shape.tolerations)
+    }
+
+    pub(crate) fn tolerated(&self, tolerations: &[Toleration]) -> bool {
+        taints::first_untolerated(&self.taints, tolerations).is_none()
     }
 }
 
@@ -106,6 +112,7 @@ impl<'a> Engine<'a> {
             classes: Vec::new(),
             by_shape: BTreeMap::new(),
             by_address: BTreeMap::new(),
+            topology: Topology::default(),
             tolerate_prefer_no_schedule: snapshot
                 .pools
                 .values()

@@ -5,12 +5,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::bits::Bits;
-use super::claim::{Claim, min_values_hold};
+use super::claim::{Claim, unmet_min_values};
 use super::compiled::Req;
 use super::engine::Engine;
 use super::placement::{MinValuesPolicy, NewClaim};
 use super::solve::RunPod;
 use super::template::{SIMULATION_KEYS, plus};
+use crate::explain::Reason;
 use crate::labels;
 use crate::model::{CapacityType, Price};
 use crate::requirements::{Operator, RequirementSpec};
@@ -19,8 +20,15 @@ use crate::requirements::{Operator, RequirementSpec};
 /// make the object large.
 pub(crate) const INSTANCE_TYPES_MAX: usize = 600;
 
-/// Cuts a claim to its cheapest types; `None` when `minValues` no longer holds then.
-pub(crate) fn truncate(engine: &Engine<'_>, claim: &Claim) -> Option<Vec<(Price, usize)>> {
+/// Cuts a claim to its cheapest types.
+///
+/// # Errors
+///
+/// When `minValues` no longer holds then.
+pub(crate) fn truncate(
+    engine: &Engine<'_>,
+    claim: &Claim,
+) -> Result<Vec<(Price, usize)>, Reason> {
     let catalog = &engine.catalogs[engine.templates[claim.template].catalog];
     let mut order = catalog.by_price(&claim.types, &claim.reqs, &engine.universe);
     if order.len() > INSTANCE_TYPES_MAX {
@@ -30,11 +38,13 @@ pub(crate) fn truncate(engine: &Engine<'_>, claim: &Claim) -> Option<Vec<(Price,
             kept.insert(index);
         }
         let strict = engine.options.min_values == MinValuesPolicy::Strict;
-        if strict && !min_values_hold(engine, claim.template, &claim.reqs, &kept) {
-            return None;
+        let unmet = unmet_min_values(engine, claim.template, &claim.reqs, &kept);
+        if let (true, Some((key, have, need))) = (strict, unmet) {
+            let key = Arc::clone(engine.universe.key_name(key));
+            return Err(Reason::MinValues { key, have, need });
         }
     }
-    Some(order)
+    Ok(order)
 }
 
 /// The claim to create, with these instance types, cheapest first.

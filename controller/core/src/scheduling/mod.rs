@@ -16,6 +16,7 @@ pub(crate) mod finish;
 mod reasons;
 pub(crate) mod solve;
 pub(crate) mod template;
+mod topology;
 pub(crate) mod universe;
 #[cfg(test)]
 mod tests;
@@ -31,24 +32,14 @@ pub use placement::{
     MinValuesPolicy, NewClaim, Placement, PreferencePolicy, SchedulingInput, SchedulingOptions,
 };
 
-use crate::explain::{Explanation, Reason};
+use crate::explain::Explanation;
+use crate::model::{NodeName, Pod};
 
 /// Decides where pods go. Never fails: a pod without a place is in
 /// [`Placement::unschedulable`] with its reasons.
 pub fn schedule(input: &SchedulingInput<'_>) -> Placement {
     let mut engine = Engine::new(input.snapshot, input.pods.iter(), input.options);
-    let mut excluded = Bits::none(engine.nodes.len());
-    for (index, base) in engine.nodes.iter().enumerate() {
-        if input.excluded.contains(&base.node.name) {
-            excluded.insert(index);
-        }
-    }
-    let pods = input
-        .pods
-        .iter()
-        .map(|pod| RunPod { pod, class: engine.class_of(&pod.shape), exempt: true })
-        .collect();
-    let run_input = RunInput { pods, excluded, guarded: Bits::default() };
+    let run_input = run_input(&mut engine, input);
     let outcome = solve::run(&mut engine, &run_input);
     let pods = &run_input.pods;
     let mut placement = Placement { out_of_steps: outcome.out_of_steps, ..Placement::default() };
@@ -57,24 +48,44 @@ pub fn schedule(input: &SchedulingInput<'_>) -> Placement {
         placement.existing.insert(engine.nodes[*node].node.name.clone(), keys);
     }
     for claim in &outcome.claims {
-        if let Some(order) = finish::truncate(&engine, claim) {
-            placement.new_claims.push(finish::new_claim(&engine, claim, &order, pods));
-            continue;
-        }
-        let reason = Reason::MinValues { key: "".into(), have: 0, need: 0 };
-        let pool = engine.templates[claim.template].pool.name.clone();
-        for &index in &claim.pods {
-            let mut explanation = Explanation::default();
-            explanation.pools.insert(pool.clone(), reason.clone());
-            placement.unschedulable.insert(pods[index].pod.key.clone(), explanation);
+        match finish::truncate(&engine, claim) {
+            Ok(order) => {
+                placement.new_claims.push(finish::new_claim(&engine, claim, &order, pods));
+            }
+            Err(reason) => {
+                let pool = engine.templates[claim.template].pool.name.clone();
+                for &index in &claim.pods {
+                    let mut explanation = Explanation::default();
+                    explanation.pools.insert(pool.clone(), reason.clone());
+                    placement.unschedulable.insert(pods[index].pod.key.clone(), explanation);
+                }
+            }
         }
     }
     let mut by_class: BTreeMap<ClassId, Explanation> = BTreeMap::new();
     for &(index, class) in &outcome.failed {
-        let explanation = by_class
-            .entry(class)
-            .or_insert_with(|| reasons::explain(&mut engine, class, &outcome.limits));
+        let explanation =
+            by_class.entry(class).or_insert_with(|| reasons::explain(&mut engine, class, &outcome));
         placement.unschedulable.insert(pods[index].pod.key.clone(), explanation.clone());
     }
     placement
+}
+
+fn run_input<'p>(engine: &mut Engine<'_>, input: &SchedulingInput<'p>) -> RunInput<'p> {
+    let mut excluded = Bits::none(engine.nodes.len());
+    let mut by_name: BTreeMap<&NodeName, usize> = BTreeMap::new();
+    for (index, base) in engine.nodes.iter().enumerate() {
+        if input.excluded.contains(&base.node.name) {
+            excluded.insert(index);
+        }
+        by_name.insert(&base.node.name, index);
+    }
+    let bound = |pod: &'p Pod| Some((*by_name.get(pod.node.as_ref()?)?, pod));
+    let leaving = input.pods.iter().filter_map(bound).collect();
+    let pods = input
+        .pods
+        .iter()
+        .map(|pod| RunPod { pod, class: engine.class_of(&pod.shape), exempt: true })
+        .collect();
+    RunInput { pods, excluded, guarded: Bits::default(), leaving }
 }

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::claim::{Limits, fresh};
+use super::bits::Bits;
+use super::claim::{Limits, filter_types, fresh, unmet_min_values};
 use super::class::{ClassId, Fresh};
 use super::engine::{Engine, fits};
+use super::solve::Outcome;
 use super::template::plus;
 use super::universe::KeyId;
 use crate::explain::{Explanation, Reason};
@@ -13,7 +15,7 @@ use crate::quantity;
 use crate::taints;
 
 /// Explains why a class in its most relaxed form has no place.
-pub(crate) fn explain(engine: &mut Engine<'_>, class: ClassId, limits: &[Limits]) -> Explanation {
+pub(crate) fn explain(engine: &mut Engine<'_>, class: ClassId, outcome: &Outcome) -> Explanation {
     let mut explanation = Explanation::default();
     for (name, catalog) in &engine.snapshot.pools {
         // Static pools are not for pending pods: they are no candidates.
@@ -25,7 +27,7 @@ pub(crate) fn explain(engine: &mut Engine<'_>, class: ClassId, limits: &[Limits]
         }
     }
     for template in 0..engine.templates.len() {
-        explain_template(engine, class, template, &limits[template], &mut explanation);
+        explain_template(engine, class, template, outcome, &mut explanation);
     }
     explanation
 }
@@ -34,9 +36,10 @@ fn explain_template(
     engine: &mut Engine<'_>,
     class: ClassId,
     template: usize,
-    limits: &Limits,
+    outcome: &Outcome,
     explanation: &mut Explanation,
 ) {
+    let limits = &outcome.limits[template];
     let never = matches!(fresh(engine, class, template), Fresh::Never);
     let compiled = &engine.classes[class];
     let from = &engine.templates[template];
@@ -72,6 +75,9 @@ fn explain_template(
         // A type that would do by itself was left out for a reason that concerns all of them.
         let reason = match reason {
             Reason::Chosen if never => pool_reason(engine, class, template),
+            Reason::Chosen => {
+                outcome.refusals.get(&class).cloned().unwrap_or(Reason::RecentAllocationFailure)
+            }
             reason => reason,
         };
         explanation.pools.insert(pool.clone(), reason);
@@ -161,22 +167,26 @@ fn short(engine: &Engine<'_>, requests: &[i64], allocatable: &[i64]) -> (Nearnes
     ((6, share(&resource)), reason)
 }
 
-/// Why a template refuses a class although some type would do.
+/// Why a template refuses a class although some type would do: volumes in other zones, or too
+/// little choice.
 fn pool_reason(engine: &Engine<'_>, class: ClassId, template: usize) -> Reason {
     let from = &engine.templates[template];
     let compiled = &engine.classes[class];
-    let volumes_fit = compiled
-        .volumes
-        .iter()
-        .any(|alternative| from.reqs.conflict(alternative, &engine.universe).is_none());
     let catalog = &engine.catalogs[from.catalog];
-    for (key, req) in from.reqs.iter() {
-        let Some(need) = req.min_values else { continue };
-        let have = catalog.distinct_values(key, &from.types);
-        if have < need || volumes_fit {
-            let key = Arc::clone(engine.universe.key_name(key));
-            return Reason::MinValues { key, have, need };
-        }
+    let mut reqs = from.reqs.clone();
+    let mut changed = Bits::default();
+    for (key, req) in compiled.full.iter() {
+        reqs.narrow(key, req);
+        changed.insert(key);
     }
-    Reason::VolumeZone
+    let mut types = from.fitting(catalog, &compiled.requests, &compiled.shape.host_ports);
+    types.and_assign(&from.types);
+    filter_types(engine, template, &reqs, &changed, &mut types);
+    match unmet_min_values(engine, template, &reqs, &types) {
+        Some((key, have, need)) => {
+            let key = Arc::clone(engine.universe.key_name(key));
+            Reason::MinValues { key, have, need }
+        }
+        None => Reason::VolumeZone,
+    }
 }

@@ -1,12 +1,14 @@
 //! First-fit over existing nodes, open claims and templates, in upstream's order.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::bits::Bits;
-use super::claim::{Claim, Limits, fresh, narrow};
+use super::claim::{Claim, Limits, Narrowed, filter_types, fresh, min_values_hold, narrow};
 use super::class::{ClassId, Fresh};
 use super::engine::{Engine, fits, ports_conflict};
+use super::topology::{Target, TopologyRun};
 use super::universe::Amounts;
+use crate::explain::Reason;
 use crate::model::{HostPort, Pod};
 
 /// A pod of one run.
@@ -26,6 +28,8 @@ pub(crate) struct RunInput<'p> {
     pub(crate) excluded: Bits,
     /// Nodes that only take exempt pods.
     pub(crate) guarded: Bits,
+    /// Nodes of pods that are bound and yet to be placed: there they do not count.
+    pub(crate) leaving: Vec<(usize, &'p Pod)>,
 }
 
 /// What one run answers; pods by index into its input.
@@ -36,6 +40,8 @@ pub(crate) struct Outcome {
     /// Pods without a place, with the class in its most relaxed form.
     pub(crate) failed: Vec<(usize, ClassId)>,
     pub(crate) limits: Vec<Limits>,
+    /// Why topology last refused a class.
+    pub(crate) refusals: BTreeMap<ClassId, Reason>,
     pub(crate) out_of_steps: bool,
 }
 
@@ -46,14 +52,24 @@ struct ClassRun {
     nodes: Bits,
     /// Claims that never will.
     dead: Bits,
-    /// Number of claims when it last found no place: only a new one can change that.
+    /// Progress when it last found no place: claims opened, or with topology, pods placed.
     failed_at: Option<usize>,
+    /// Topology has a say.
+    restricted: bool,
 }
 
 #[derive(Debug)]
 struct NodeState {
     remaining: Amounts,
     ports: Vec<HostPort>,
+}
+
+/// A claim does not take a pod.
+enum Miss {
+    /// It may later: topology counts change.
+    NotNow,
+    /// It only narrows, so it never will.
+    Never,
 }
 
 struct Run<'e, 'a, 'p> {
@@ -63,6 +79,8 @@ struct Run<'e, 'a, 'p> {
     touched: BTreeMap<usize, NodeState>,
     /// Open claims by number of pods.
     by_count: BTreeMap<usize, Bits>,
+    topology: Option<TopologyRun>,
+    placed: usize,
     steps_left: u64,
     outcome: Outcome,
 }
@@ -71,17 +89,31 @@ struct Run<'e, 'a, 'p> {
 pub(crate) fn run<'p>(engine: &mut Engine<'_>, input: &'p RunInput<'p>) -> Outcome {
     let limits = Limits::of(engine, &input.excluded);
     let steps_left = engine.options.steps_max;
+    let topology = topology(engine, input);
     let mut run = Run {
         engine,
         input,
         classes: BTreeMap::new(),
         touched: BTreeMap::new(),
         by_count: BTreeMap::new(),
+        topology,
+        placed: 0,
         steps_left,
         outcome: Outcome { limits, ..Outcome::default() },
     };
     run.place_all();
     run.outcome
+}
+
+fn topology(engine: &mut Engine<'_>, input: &RunInput<'_>) -> Option<TopologyRun> {
+    let mut classes: BTreeSet<ClassId> = BTreeSet::new();
+    for pod in &input.pods {
+        let mut class = Some(pod.class);
+        while let Some(next) = class.filter(|&class| classes.insert(class)) {
+            class = engine.relaxed(next);
+        }
+    }
+    TopologyRun::new(engine, &classes, &input.leaving)
 }
 
 /// Queue length noted for a pod that has not been pushed back yet.
@@ -110,7 +142,9 @@ impl Run<'_, '_, '_> {
                 break;
             }
             if !self.try_pod(index) {
-                queue.push_back((index, length));
+                // A pod whose steps ran out has no verdict: it is as if it had not been tried.
+                let pushed = if self.outcome.out_of_steps { UNTRIED } else { length };
+                queue.push_back((index, pushed));
             }
         }
         for (index, length_when_pushed) in queue {
@@ -150,20 +184,22 @@ impl Run<'_, '_, '_> {
     }
 
     fn add(&mut self, pod: usize, class: ClassId) -> bool {
-        let open = self.outcome.claims.len();
+        let (open, placed) = (self.outcome.claims.len(), self.placed);
         let state = self.class_run(class);
-        if state.failed_at == Some(open) {
+        let progress = if state.restricted { placed } else { open };
+        if state.failed_at == Some(progress) {
             return false;
         }
         if self.add_to_node(pod, class)
             || self.add_to_claim(pod, class)
             || self.open_claim(pod, class)
         {
+            self.placed += 1;
             return true;
         }
         // A guarded node may refuse this pod and take another of its class.
         if !self.input.guarded.any() {
-            self.class_run(class).failed_at = Some(open);
+            self.class_run(class).failed_at = Some(progress);
         }
         false
     }
@@ -172,7 +208,8 @@ impl Run<'_, '_, '_> {
         self.classes.entry(class).or_insert_with(|| {
             let mut nodes = self.engine.candidate_nodes(class).clone();
             nodes.and_not_assign(&self.input.excluded);
-            ClassRun { nodes, dead: Bits::default(), failed_at: None }
+            let restricted = self.topology.as_ref().is_some_and(|t| t.restricts(class));
+            ClassRun { nodes, dead: Bits::default(), failed_at: None, restricted }
         })
     }
 
@@ -196,6 +233,16 @@ impl Run<'_, '_, '_> {
                 state.nodes.remove(node);
                 continue;
             }
+            if state.restricted
+                && let Some(topology) = &self.topology
+                && let Err(refusal) = topology.narrowings(self.engine, class, Target::Node(node))
+            {
+                if refusal.for_good {
+                    state.nodes.remove(node);
+                }
+                self.outcome.refusals.insert(class, refusal.reason);
+                continue;
+            }
             let touched = self.touched.entry(node).or_insert_with(|| NodeState {
                 remaining: base.remaining.clone(),
                 ports: Vec::new(),
@@ -205,6 +252,9 @@ impl Run<'_, '_, '_> {
             }
             touched.ports.extend(compiled.shape.host_ports.iter().cloned());
             self.outcome.existing.entry(node).or_default().push(pod);
+            if let Some(topology) = &mut self.topology {
+                topology.record(self.engine, class, Target::Node(node));
+            }
             return true;
         }
         false
@@ -219,22 +269,27 @@ impl Run<'_, '_, '_> {
                 let dead = &self.classes[&class].dead;
                 let Some(index) = self.by_count[&count].next_without(from, dead) else { break };
                 from = index + 1;
-                if self.join_claim(pod, class, index) {
-                    return true;
+                match self.join_claim(pod, class, index) {
+                    Ok(()) => return true,
+                    Err(Miss::NotNow) => {}
+                    Err(Miss::Never) => {
+                        let state = self.classes.get_mut(&class).expect("made by the caller");
+                        state.dead.insert(index);
+                    }
                 }
-                self.classes.get_mut(&class).expect("made by the caller").dead.insert(index);
             }
         }
         false
     }
 
-    fn join_claim(&mut self, pod: usize, class: ClassId, index: usize) -> bool {
+    fn join_claim(&mut self, pod: usize, class: ClassId, index: usize) -> Result<(), Miss> {
         let template = self.outcome.claims[index].template;
         if matches!(fresh(self.engine, class, template), Fresh::Never) {
-            return false;
+            return Err(Miss::Never);
         }
         let claim = &self.outcome.claims[index];
-        let Some(narrowed) = narrow(self.engine, &claim.as_base(), class) else { return false };
+        let mut narrowed = narrow(self.engine, &claim.as_base(), class).ok_or(Miss::Never)?;
+        self.settle(class, template, index, &mut narrowed)?;
         let compiled = &self.engine.classes[class];
         let claim = &mut self.outcome.claims[index];
         claim.reqs = narrowed.reqs;
@@ -242,28 +297,78 @@ impl Run<'_, '_, '_> {
         let count = claim.pods.len();
         claim.take(pod, compiled);
         self.move_claim(index, count);
-        true
+        self.record(class, index);
+        Ok(())
     }
 
     fn open_claim(&mut self, pod: usize, class: ClassId) -> bool {
+        let index = self.outcome.claims.len();
         for template in 0..self.engine.templates.len() {
             let Fresh::Fits { reqs, types } = fresh(self.engine, class, template) else { continue };
-            let (reqs, mut types) = (reqs.clone(), types.clone());
+            let mut narrowed = Narrowed { reqs: reqs.clone(), types: types.clone() };
             let limits = &self.outcome.limits[template];
-            if !limits.restrict(self.engine, template, &mut types)
-                || !super::claim::min_values_hold(self.engine, template, &reqs, &types)
+            if !limits.restrict(self.engine, template, &mut narrowed.types)
+                || !min_values_hold(self.engine, template, &narrowed.reqs, &narrowed.types)
+                || self.settle(class, template, index, &mut narrowed).is_err()
             {
                 continue;
             }
+            let Narrowed { reqs, types } = narrowed;
             self.outcome.limits[template].take(self.engine, template, &types);
-            let index = self.outcome.claims.len();
             let mut claim = Claim::new(template, reqs, types, &self.engine.universe);
             claim.take(pod, &self.engine.classes[class]);
             self.outcome.claims.push(claim);
             self.by_count.entry(1).or_default().insert(index);
+            self.record(class, index);
             return true;
         }
         false
+    }
+
+    /// Narrows a claim further, into domains that topology allows: the best for which types are
+    /// left.
+    fn settle(
+        &mut self,
+        class: ClassId,
+        template: usize,
+        index: usize,
+        narrowed: &mut Narrowed,
+    ) -> Result<(), Miss> {
+        let Some(topology) = self.topology.as_ref().filter(|t| t.restricts(class)) else {
+            return Ok(());
+        };
+        let target = Target::Claim { index, reqs: &narrowed.reqs };
+        let narrowings = match topology.narrowings(self.engine, class, target) {
+            Ok(narrowings) => narrowings,
+            Err(refusal) => {
+                let miss = if refusal.for_good { Miss::Never } else { Miss::NotNow };
+                self.outcome.refusals.insert(class, refusal.reason);
+                return Err(miss);
+            }
+        };
+        for narrowing in narrowings {
+            let mut reqs = narrowed.reqs.clone();
+            let mut changed = Bits::default();
+            for (key, req) in &narrowing {
+                if reqs.narrow(*key, req) {
+                    changed.insert(*key);
+                }
+            }
+            let mut types = narrowed.types.clone();
+            filter_types(self.engine, template, &reqs, &changed, &mut types);
+            if types.any() && min_values_hold(self.engine, template, &reqs, &types) {
+                *narrowed = Narrowed { reqs, types };
+                return Ok(());
+            }
+        }
+        Err(Miss::NotNow)
+    }
+
+    fn record(&mut self, class: ClassId, index: usize) {
+        if let Some(topology) = &mut self.topology {
+            let reqs = &self.outcome.claims[index].reqs;
+            topology.record(self.engine, class, Target::Claim { index, reqs });
+        }
     }
 
     fn move_claim(&mut self, index: usize, count: usize) {

@@ -1,6 +1,8 @@
 //! Scheduling by rule family, over text fixtures.
 
 mod basics;
+mod constraints;
+mod topology;
 
 use std::collections::BTreeSet;
 
@@ -19,4 +21,14 @@ fn place(text: &str) -> Placement {
 
 fn check(text: &str) -> String {
     fixture::render_placement(&place(text))
+}
+
+fn check_with(text: &str, options: super::SchedulingOptions) -> String {
+    let fixture = fixture::parse(text);
+    fixture::render_placement(&schedule(&SchedulingInput {
+        snapshot: &fixture.snapshot,
+        pods: &fixture.snapshot.pending,
+        excluded: &BTreeSet::new(),
+        options,
+    }))
 }

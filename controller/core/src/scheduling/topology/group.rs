@@ -1,0 +1,213 @@
+//! Topology groups: pods that are counted together, domain by domain.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::model::{AffinityTerm, LabelSelector, PodShape, SpreadConstraint, Toleration};
+use crate::requirements::RequirementSpec;
+
+use super::super::bits::Bits;
+use super::super::class::ClassId;
+use super::super::compiled::ReqSet;
+use super::super::engine::NodeBase;
+use super::super::universe::{KeyId, Universe};
+
+/// What a group is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    /// Keep domains within a skew of each other.
+    Spread {
+        max_skew: i32,
+        min_domains: Option<i32>,
+    },
+    /// Go where the selected pods are.
+    Affinity,
+    /// Go where none of the selected pods is.
+    AntiAffinity,
+    /// Keep the selected pods away from the owners.
+    Inverse,
+}
+
+/// Namespaces that a selector looks into.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Namespaces {
+    All,
+    Some(BTreeSet<Arc<str>>),
+}
+
+/// Which nodes count for a spread constraint.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Filter {
+    /// Node selector and required terms, when `nodeAffinityPolicy` is `Honor`.
+    affinity: Option<(BTreeMap<Arc<str>, Arc<str>>, Vec<Vec<RequirementSpec>>)>,
+    /// Tolerations, when taints are honored.
+    tolerations: Option<Vec<Toleration>>,
+}
+
+/// What makes two constraints one group.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct GroupDef {
+    pub(crate) kind: Kind,
+    pub(crate) key: KeyId,
+    namespaces: Namespaces,
+    selector: Option<LabelSelector>,
+    filter: Filter,
+}
+
+/// A group with its counts before anything is placed.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) def: GroupDef,
+    /// Compiled terms of the filter; empty without one.
+    terms: Vec<ReqSet>,
+    /// Values of the key that are domains; unused for the host name.
+    pub(crate) domains: Bits,
+    /// Pods on nodes.
+    pub(crate) base: Counts,
+    /// Whether pods of a class are counted, by class.
+    matches: Vec<Option<bool>>,
+}
+
+/// Pods by domain.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Counts {
+    /// By value of the key.
+    pub(crate) values: Vec<u32>,
+    /// By node, for the host name.
+    pub(crate) nodes: Vec<u32>,
+    /// By claim, for the host name.
+    pub(crate) claims: Vec<u32>,
+}
+
+impl Counts {
+    pub(crate) fn claim(&self, index: usize) -> u32 {
+        self.claims.get(index).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn add_claim(&mut self, index: usize) {
+        if index >= self.claims.len() {
+            self.claims.resize(index + 1, 0);
+        }
+        self.claims[index] += 1;
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        [&self.values, &self.nodes, &self.claims].iter().all(|c| c.iter().all(|&n| n == 0))
+    }
+}
+
+impl GroupDef {
+    pub(crate) fn spread(shape: &PodShape, own: &SpreadConstraint, universe: &Universe) -> Self {
+        let affinity = own
+            .honor_affinity
+            .then(|| (shape.node_selector.clone(), shape.required_affinity.clone()));
+        let tolerations = own.honor_taints.then(|| shape.tolerations.clone());
+        Self {
+            kind: Kind::Spread { max_skew: own.max_skew, min_domains: own.min_domains },
+            key: key(&own.topology_key, universe),
+            namespaces: Namespaces::Some([Arc::clone(&shape.namespace)].into()),
+            selector: own.selector.clone(),
+            filter: Filter { affinity, tolerations },
+        }
+    }
+
+    pub(crate) fn term(
+        shape: &PodShape,
+        kind: Kind,
+        term: &AffinityTerm,
+        universe: &Universe,
+        namespaces: &BTreeMap<Arc<str>, BTreeMap<Arc<str>, Arc<str>>>,
+    ) -> Self {
+        Self {
+            kind,
+            key: key(&term.topology_key, universe),
+            namespaces: resolve(shape, term, namespaces),
+            selector: term.selector.clone(),
+            filter: Filter::default(),
+        }
+    }
+
+    /// Whether pods of the shape are counted.
+    pub(crate) fn counts(&self, shape: &PodShape) -> bool {
+        let inside = match &self.namespaces {
+            Namespaces::All => true,
+            Namespaces::Some(names) => names.contains(&shape.namespace),
+        };
+        inside && self.selector.as_ref().is_some_and(|selector| selector.matches(&shape.labels))
+    }
+}
+
+impl Group {
+    pub(crate) fn new(def: GroupDef, universe: &Universe) -> Self {
+        let terms = def.filter.affinity.as_ref().map_or_else(Vec::new, |(selector, terms)| {
+            let shape = |term: &[RequirementSpec]| PodShape {
+                node_selector: selector.clone(),
+                required_affinity: vec![term.to_vec()],
+                ..PodShape::default()
+            };
+            let all = if terms.is_empty() { vec![Vec::new()] } else { terms.clone() };
+            all.iter()
+                .map(|term| super::super::class::strict_requirements(&shape(term)))
+                .map(|requirements| ReqSet::new(&requirements, universe))
+                .collect()
+        });
+        Self {
+            def,
+            terms,
+            domains: Bits::default(),
+            base: Counts::default(),
+            matches: Vec::new(),
+        }
+    }
+
+    /// Whether pods of the class are counted; remembered.
+    pub(crate) fn matches(&mut self, class: ClassId, shape: &PodShape) -> bool {
+        if class >= self.matches.len() {
+            self.matches.resize(class + 1, None);
+        }
+        *self.matches[class].get_or_insert_with(|| self.def.counts(shape))
+    }
+
+    /// Whether a node counts.
+    pub(crate) fn includes_node(&self, base: &NodeBase<'_>) -> bool {
+        let affine = self.terms.is_empty() || self.terms.iter().any(|term| base.satisfies(term));
+        affine && self.def.filter.tolerations.as_ref().is_none_or(|t| base.tolerated(t))
+    }
+
+    /// Whether a claim can become a node that counts.
+    pub(crate) fn includes_claim(&self, reqs: &ReqSet, universe: &Universe) -> bool {
+        self.terms.is_empty()
+            || self.terms.iter().any(|term| reqs.conflict(term, universe).is_none())
+    }
+
+    /// Tolerations that a pool's taints must be matched by for its values to be domains; `None`
+    /// when taints do not matter.
+    pub(crate) fn tolerations(&self) -> Option<&[Toleration]> {
+        self.def.filter.tolerations.as_deref()
+    }
+}
+
+fn key(name: &Arc<str>, universe: &Universe) -> KeyId {
+    let canonical = crate::labels::canonical_key(name);
+    universe.key(&canonical).expect("topology keys are interned with their shapes")
+}
+
+fn resolve(
+    shape: &PodShape,
+    term: &AffinityTerm,
+    known: &BTreeMap<Arc<str>, BTreeMap<Arc<str>, Arc<str>>>,
+) -> Namespaces {
+    let mut names: BTreeSet<Arc<str>> = term.namespaces.iter().cloned().collect();
+    match &term.namespace_selector {
+        Some(selector) if selector.requirements.is_empty() => return Namespaces::All,
+        Some(selector) => {
+            let selected = known.iter().filter(|(_, labels)| selector.matches(labels));
+            names.extend(selected.map(|(name, _)| Arc::clone(name)));
+        }
+        None if names.is_empty() => {
+            names.insert(Arc::clone(&shape.namespace));
+        }
+        None => {}
+    }
+    Namespaces::Some(names)
+}

@@ -1,0 +1,202 @@
+//! Topology spread and pod (anti-)affinity, in both directions.
+//!
+//! Groups are counted once per snapshot; a run copies the counts of the groups it touches and
+//! keeps them up to date as it places pods.
+
+mod group;
+mod state;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use group::{Counts, Group, GroupDef, Kind};
+
+pub(crate) use state::{Target, TopologyRun};
+
+use super::class::ClassId;
+use super::engine::Engine;
+use super::universe::Universe;
+use crate::model::{Pod, PodShape};
+use crate::taints;
+
+/// Index of a group.
+pub(crate) type GroupId = usize;
+
+/// All groups that a snapshot's pods have made necessary so far.
+#[derive(Debug, Default)]
+pub(crate) struct Topology {
+    groups: Vec<Group>,
+    by_def: BTreeMap<GroupDef, GroupId>,
+    /// Groups that keep pods away from pods on nodes, whoever asks.
+    inverse_of_nodes: Option<Vec<GroupId>>,
+    /// Groups that a class owns: (what restricts it, what it restricts others by).
+    owned: BTreeMap<ClassId, (Vec<GroupId>, Vec<GroupId>)>,
+}
+
+impl Topology {
+    /// Interns the keys that a shape's constraints mention.
+    pub(crate) fn intern(shape: &PodShape, universe: &mut Universe) {
+        let terms = shape.affinity.iter().chain(&shape.anti_affinity);
+        let preferred =
+            shape.preferred_pod_affinity.iter().chain(&shape.preferred_anti_affinity);
+        let keys = terms
+            .map(|term| &term.topology_key)
+            .chain(preferred.map(|weighted| &weighted.term.topology_key))
+            .chain(shape.spread.iter().map(|constraint| &constraint.topology_key));
+        for key in keys {
+            universe.add_key(&crate::labels::canonical_key(key));
+        }
+    }
+}
+
+/// Whether the pod holds a place in its node's domains.
+fn counted(pod: &Pod) -> bool {
+    !pod.terminal && pod.deletion.is_none()
+}
+
+impl Engine<'_> {
+    /// The groups that a class owns; made and counted when first asked for.
+    fn owned_groups(&mut self, class: ClassId) -> (Vec<GroupId>, Vec<GroupId>) {
+        if let Some(owned) = self.topology.owned.get(&class) {
+            return owned.clone();
+        }
+        let shape = Arc::clone(&self.classes[class].shape);
+        let (universe, namespaces) = (&self.universe, &self.snapshot.namespaces);
+        let term = |kind, term| GroupDef::term(&shape, kind, term, universe, namespaces);
+        let mut defs: Vec<GroupDef> =
+            shape.spread.iter().map(|own| GroupDef::spread(&shape, own, universe)).collect();
+        let preferred = shape.preferred_pod_affinity.iter().map(|weighted| &weighted.term);
+        defs.extend(shape.affinity.iter().chain(preferred).map(|t| term(Kind::Affinity, t)));
+        let preferred = shape.preferred_anti_affinity.iter().map(|weighted| &weighted.term);
+        let anti = shape.anti_affinity.iter().chain(preferred);
+        defs.extend(anti.map(|t| term(Kind::AntiAffinity, t)));
+        let inverse: Vec<GroupDef> =
+            shape.anti_affinity.iter().map(|t| term(Kind::Inverse, t)).collect();
+        let restricting = defs.into_iter().map(|def| self.group(def)).collect();
+        let inverse = inverse.into_iter().map(|def| self.group(def)).collect();
+        let owned = (restricting, inverse);
+        self.topology.owned.insert(class, owned.clone());
+        owned
+    }
+
+    /// Groups of pods on nodes that keep others away.
+    fn inverse_of_nodes(&mut self) -> Vec<GroupId> {
+        if let Some(groups) = &self.topology.inverse_of_nodes {
+            return groups.clone();
+        }
+        let mut defs: BTreeMap<GroupDef, ()> = BTreeMap::new();
+        for pod in self.nodes.iter().flat_map(|base| &base.node.pods) {
+            for term in pod.shape.anti_affinity.iter().filter(|_| counted(pod)) {
+                let (universe, namespaces) = (&self.universe, &self.snapshot.namespaces);
+                let def = GroupDef::term(&pod.shape, Kind::Inverse, term, universe, namespaces);
+                defs.insert(def, ());
+            }
+        }
+        let groups: Vec<GroupId> = defs.into_keys().map(|def| self.group(def)).collect();
+        self.topology.inverse_of_nodes = Some(groups.clone());
+        groups
+    }
+
+    fn group(&mut self, def: GroupDef) -> GroupId {
+        if let Some(&group) = self.topology.by_def.get(&def) {
+            return group;
+        }
+        let id = self.topology.groups.len();
+        let mut group = Group::new(def.clone(), &self.universe);
+        self.find_domains(&mut group);
+        self.count_nodes(&mut group);
+        self.topology.groups.push(group);
+        self.topology.by_def.insert(def, id);
+        id
+    }
+
+    /// Values that a pool can give to a new node now, and those of nodes.
+    fn find_domains(&self, group: &mut Group) {
+        let key = group.def.key;
+        for template in &self.templates {
+            let tolerated = |tolerations: &[_]| {
+                taints::first_untolerated(&template.pool.taints, tolerations).is_none()
+            };
+            if group.tolerations().is_some_and(|tolerations| !tolerated(tolerations)) {
+                continue;
+            }
+            let catalog = &self.catalogs[template.catalog];
+            let allowed = template.reqs.get(key);
+            for value in 0..self.universe.value_count(key) {
+                let in_pool = allowed.is_none_or(|req| req.has(Some(value)));
+                let named = allowed.is_some_and(|req| !req.is_complement());
+                if in_pool && (named || catalog.is_offered(key, value, &template.types)) {
+                    group.domains.insert(value);
+                }
+            }
+        }
+        for base in self.nodes.iter().filter(|base| base.node.has_node) {
+            if let Some(Some(value)) = base.label(key)
+                && group.includes_node(base)
+            {
+                group.domains.insert(value);
+            }
+        }
+    }
+
+    fn count_nodes(&self, group: &mut Group) {
+        let key = group.def.key;
+        let mut counts = Counts {
+            values: vec![0; self.universe.value_count(key)],
+            nodes: vec![0; if key == self.universe.hostname { self.nodes.len() } else { 0 }],
+            claims: Vec::new(),
+        };
+        // Many pods share a shape, so what is learnt about one is kept by its address.
+        let mut known: BTreeMap<usize, bool> = BTreeMap::new();
+        for (index, base) in self.nodes.iter().enumerate() {
+            if base.node.pods.is_empty() || !group.includes_node(base) {
+                continue;
+            }
+            let number = base.node.pods.iter().filter(|pod| {
+                let address = Arc::as_ptr(&pod.shape).addr();
+                counted(pod)
+                    && *known.entry(address).or_insert_with(|| self.counts_pod(group, pod))
+            });
+            let number = u32::try_from(number.count()).unwrap_or(u32::MAX);
+            self.add(group, &mut counts, index, |count| *count += number);
+        }
+        group.base = counts;
+    }
+
+    /// Whether a pod on a node counts for a group: it is selected, or for inverse groups, it is
+    /// an owner.
+    fn counts_pod(&self, group: &Group, pod: &Pod) -> bool {
+        if group.def.kind != Kind::Inverse {
+            return group.def.counts(&pod.shape);
+        }
+        pod.shape.anti_affinity.iter().any(|term| {
+            let (universe, namespaces) = (&self.universe, &self.snapshot.namespaces);
+            GroupDef::term(&pod.shape, Kind::Inverse, term, universe, namespaces) == group.def
+        })
+    }
+
+    /// Changes the count of a node's domain.
+    fn add(
+        &self,
+        group: &Group,
+        counts: &mut Counts,
+        node: usize,
+        change: impl FnOnce(&mut u32),
+    ) {
+        if group.def.key == self.universe.hostname {
+            change(&mut counts.nodes[node]);
+        } else if let Some(Some(value)) = self.nodes[node].label(group.def.key) {
+            change(&mut counts.values[value]);
+        }
+    }
+
+    /// Pods that take part in a run although they are bound are not counted where they are.
+    fn uncount(&self, group: &Group, counts: &mut Counts, leaving: &[(usize, &Pod)]) {
+        for &(node, pod) in leaving {
+            let here = group.includes_node(&self.nodes[node]);
+            if here && counted(pod) && self.counts_pod(group, pod) {
+                self.add(group, counts, node, |count| *count = count.saturating_sub(1));
+            }
+        }
+    }
+}
