@@ -52,6 +52,9 @@ pub struct Cloud {
     pub(crate) gone_vms: VecDeque<VmView>,
     pub(crate) gone_nics: VecDeque<NicView>,
     pub(crate) gone_disks: VecDeque<DiskView>,
+    /// Rises whenever something stored may have changed.
+    pub(crate) revision: u64,
+    pub(crate) answers: routes::Answers,
     /// Counts everything that needs a name of its own.
     serial: u64,
 }
@@ -91,6 +94,8 @@ impl Cloud {
             gone_vms: VecDeque::new(),
             gone_nics: VecDeque::new(),
             gone_disks: VecDeque::new(),
+            revision: 0,
+            answers: routes::Answers::default(),
             serial: 0,
             catalog,
             config,
@@ -138,6 +143,7 @@ impl Cloud {
     pub(crate) fn run_until(&mut self, now: Timestamp) {
         while let Some((at, timer)) = self.timers.pop_due(now) {
             self.now = self.now.max(at);
+            self.revision += 1;
             self.fire(timer);
         }
         self.now = self.now.max(now);

@@ -113,6 +113,7 @@ impl Cloud {
     /// Limits a pool; `available: 0` sells it out. Holds for machines placed from now on.
     pub fn set_capacity(&mut self, pool: &CapacityOverride) -> Result<(), ControlError> {
         self.check_pool("capacity", pool)?;
+        self.revision += 1;
         self.capacity.set(pool);
         Ok(())
     }
@@ -124,11 +125,13 @@ impl Cloud {
         zone: Option<&str>,
         capacity_type: Option<CapacityType>,
     ) {
+        self.revision += 1;
         self.capacity.clear(size, zone, capacity_type);
     }
 
     /// Sets a limit on cores. Machines that exist stay, even beyond the limit.
     pub fn set_quota(&mut self, kind: &QuotaKind, limit: u32) -> Result<(), ControlError> {
+        self.revision += 1;
         match kind {
             QuotaKind::Regional => self.quota.limits.regional = limit,
             QuotaKind::LowPriority => self.quota.limits.low_priority = limit,
@@ -153,7 +156,28 @@ impl Cloud {
         if !spot {
             return Err(ControlError::NotSpot(vm.to_owned()));
         }
+        self.revision += 1;
         self.announce_eviction(&key);
+        Ok(())
+    }
+
+    /// The guest reports that it could not start its node: `reason` is a word, `message` says more.
+    ///
+    /// Azure learns this from the machine's extension; the machine runs on, and its creation, if it
+    /// has not ended, fails with `VMExtensionProvisioningError`.
+    pub fn guest_failed(
+        &mut self,
+        now: Timestamp,
+        vm: &str,
+        reason: &str,
+        message: &str,
+    ) -> Result<(), ControlError> {
+        self.run_until(now);
+        let key = self
+            .find_vm(vm)
+            .ok_or_else(|| ControlError::UnknownVm(vm.to_owned()))?;
+        self.revision += 1;
+        self.fail_guest(&key, reason, message);
         Ok(())
     }
 

@@ -42,10 +42,10 @@ impl Cloud {
             }
             Timer::VmDeleted { vm, epoch } if self.is_current(&vm, epoch) => self.vm_deleted(&vm),
             Timer::VmPower { vm, epoch } if self.is_current(&vm, epoch) => self.vm_power_done(&vm),
-            Timer::EvictionAnnounced { vm, epoch } if self.is_current(&vm, epoch) => {
+            Timer::EvictionAnnounced { vm, epoch } if self.is_same_life(&vm, epoch) => {
                 self.announce_eviction(&vm);
             }
-            Timer::Evicted { vm, epoch } if self.is_current(&vm, epoch) => self.vm_evicted(&vm),
+            Timer::Evicted { vm, epoch } if self.is_same_life(&vm, epoch) => self.vm_evicted(&vm),
             Timer::NicDeleted { nic, epoch } => self.nic_deleted(&nic, epoch),
             Timer::DiskDeleted { disk, epoch } => self.disk_deleted(&disk, epoch),
             Timer::GroupDeleted { group } => self.group_deleted(&group),
@@ -59,6 +59,14 @@ impl Cloud {
 
     fn is_current(&self, vm: &str, epoch: u64) -> bool {
         self.vms.get(vm).is_some_and(|vm| vm.epoch == epoch)
+    }
+
+    /// An eviction concerns the machine whatever its owner does to it meanwhile.
+    fn is_same_life(&self, vm: &str, epoch: u64) -> bool {
+        let life = |epoch: u64| epoch / EPOCHS_PER_LIFE;
+        self.vms
+            .get(vm)
+            .is_some_and(|vm| life(vm.epoch) == life(epoch))
     }
 
     /// Sets the machine on the way to running; its quota is already reserved.
@@ -114,14 +122,41 @@ impl Cloud {
         self.end_operation(operation, Progress::Failed(error));
     }
 
+    /// The guest could not do its work. The machine runs on; only its report is bad.
+    pub(crate) fn fail_guest(&mut self, key: &str, reason: &str, message: &str) {
+        let Some(vm) = self.vms.get_mut(key) else {
+            return;
+        };
+        if !matches!(
+            vm.provisioning,
+            Provisioning::Creating | Provisioning::Succeeded
+        ) {
+            return;
+        }
+        vm.provisioning = Provisioning::Failed;
+        vm.failure = Some(ArmError::new(409, reason, message));
+        vm.guest_failed = true;
+        vm.epoch += 1;
+        vm.etag += 1;
+        let operation = vm.operation.take();
+        let error = ArmError::new(
+            409,
+            "VMExtensionProvisioningError",
+            format!(
+                "VM has reported a failure when processing extension 'vmssCSE'. Error message: \
+                 \"{reason}: {message}\"."
+            ),
+        )
+        .detail(reason, "vmssCSE", message);
+        self.end_operation(operation, Progress::Failed(error));
+    }
+
     fn vm_running(&mut self, key: &str) {
-        let now = self.now;
         let Some(vm) = self.vms.get_mut(key) else {
             return;
         };
         let epoch = vm.epoch;
         vm.power = Some(Power::Running);
-        vm.running_since = Some(now);
         self.announce_start(key);
         let delay = self.draw(Step::Provision, &draw_name(key, epoch));
         self.after(
@@ -148,7 +183,7 @@ impl Cloud {
         let Some(vm) = self.vms.get_mut(key) else {
             return;
         };
-        vm.announced = true;
+        vm.running_since = Some(self.now);
         let size = self.catalog.size(&vm.spec.placement.size);
         let region = vm.location().to_owned();
         let event = StartedVm {
@@ -174,8 +209,7 @@ impl Cloud {
         let Some(vm) = self.vms.get_mut(key) else {
             return;
         };
-        vm.running_since = None;
-        if std::mem::take(&mut vm.announced) {
+        if vm.running_since.take().is_some() {
             let provider_id = vm.id.provider_id();
             self.events.push(CloudEvent::VmStopped {
                 provider_id,
@@ -240,7 +274,7 @@ impl Cloud {
         let Some(vm) = self.vms.remove(key) else {
             return;
         };
-        let failed = vm.failure.is_some();
+        let failed = vm.failure.is_some() && !vm.guest_failed;
         for (nic, goes_with_vm) in &vm.spec.nics {
             let reserved = vm.evicted || failed;
             let fate = match (goes_with_vm, reserved) {

@@ -112,11 +112,11 @@ pub(crate) struct Vm {
     pub(crate) created: Timestamp,
     pub(crate) provisioning: Provisioning,
     pub(crate) failure: Option<ArmError>,
+    /// The failure is the guest's: the machine holds its place and runs.
+    pub(crate) guest_failed: bool,
     pub(crate) power: Option<Power>,
-    /// Since when the operating system has been running.
+    /// Since when the operating system has been running: set by `VmStarted`, cleared by `VmStopped`.
     pub(crate) running_since: Option<Timestamp>,
-    /// `VmStarted` was emitted and no `VmStopped` since.
-    pub(crate) announced: bool,
     /// The place it holds.
     pub(crate) allocation: Option<Placement>,
     pub(crate) holds_quota: bool,

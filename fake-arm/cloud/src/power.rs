@@ -65,10 +65,6 @@ impl Cloud {
         }
         self.end_power(key, goal, Progress::Succeeded);
         if goal == Power::Running {
-            let now = self.now;
-            if let Some(vm) = self.vms.get_mut(key) {
-                vm.running_since = Some(now);
-            }
             self.announce_start(key);
         }
     }
@@ -118,7 +114,8 @@ impl Cloud {
             return;
         }
         vm.evicted_at = Some(not_before);
-        let (epoch, provider_id, announced) = (vm.epoch, vm.id.provider_id(), vm.announced);
+        let (epoch, provider_id, announced) =
+            (vm.epoch, vm.id.provider_id(), vm.running_since.is_some());
         if announced {
             self.events.push(CloudEvent::ScheduledEvent {
                 provider_id,
@@ -136,6 +133,14 @@ impl Cloud {
     }
 
     pub(crate) fn vm_evicted(&mut self, key: &str) {
+        let due = self
+            .vms
+            .get(key)
+            .and_then(|vm| vm.evicted_at)
+            .is_some_and(|at| at <= self.now);
+        if !due {
+            return;
+        }
         self.preempt_operation(key);
         self.announce_stop(key, StopReason::Evicted);
         let Some(vm) = self.vms.get_mut(key) else {

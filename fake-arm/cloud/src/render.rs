@@ -71,6 +71,18 @@ pub(crate) fn instance_view(vm: &Vm) -> Value {
         "disks": [],
         "statuses": statuses,
     });
+    if let (true, Some(failure)) = (vm.guest_failed, &vm.failure) {
+        view["extensions"] = json!([{
+            "name": "vmssCSE",
+            "type": "Microsoft.Azure.Extensions.CustomScript",
+            "statuses": [{
+                "code": format!("ProvisioningState/failed/{}", failure.code),
+                "level": "Error",
+                "displayStatus": "Provisioning failed",
+                "message": failure.message,
+            }],
+        }]);
+    }
     if vm.provisioning == Provisioning::Succeeded && vm.power == Some(Power::Running) {
         view["vmAgent"] = json!({
             "vmAgentVersion": "2.11.1.4",

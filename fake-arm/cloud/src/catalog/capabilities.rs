@@ -105,7 +105,9 @@ pub(super) fn os_disk_placements(size: &Size) -> &'static str {
     match (disks.nvme_mib, disks.cache_bytes, disks.resource_mib) {
         (Some(_), _, _) => "NvmeDisk",
         (None, Some(_), _) => "ResourceDisk,CacheDisk",
-        (None, None, mib) if mib > 0 && Name::parse(size.name).version >= 4 => "ResourceDisk",
+        (None, None, mib) if mib > 0 && Name::parse(size.name).version >= 4 => {
+            "ResourceDisk,CacheDisk"
+        }
         _ => "",
     }
 }
@@ -158,7 +160,7 @@ pub(super) fn network_interfaces(vcpus: u32) -> u32 {
 /// Threads per core.
 pub(super) fn threads(size: &Size) -> u32 {
     let name = Name::parse(size.name);
-    if size.arm64 || name.series == "B" || name.version < 3 || size.vcpus == 1 {
+    if size.arm64 || name.series == "B" || name.version < 2 || size.vcpus == 1 {
         1
     } else {
         2

@@ -16,7 +16,10 @@ use std::{
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::{locations::Location, prices::PriceFilter};
+pub(crate) use self::{
+    locations::Location,
+    prices::{PriceFilter, Row as PriceRow},
+};
 use crate::config::{CapacityType, ConfigError};
 
 const SIZES: &str = include_str!("../../data/sizes.tsv");

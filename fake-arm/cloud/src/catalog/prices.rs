@@ -1,76 +1,76 @@
 //! The Retail Prices API's rows of one region, and its `$filter`.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{Catalog, Location, MicroUsd, Size};
+use super::{Catalog, Location, MicroUsd};
 use crate::random::hex;
 
 /// One meter.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
     size: &'static str,
-    spot: bool,
-    price: MicroUsd,
+    /// The row as the API spells it.
+    text: String,
 }
 
 /// Two rows per size: on-demand, and spot where it is sold.
 pub(super) fn rows(catalog: &Catalog) -> Vec<Row> {
-    let rows_of = |size: &Size| {
-        let on_demand = Some(Row {
-            size: size.name,
-            spot: false,
-            price: size.on_demand,
-        });
-        let spot = size.spot.map(|price| Row {
-            size: size.name,
-            spot: true,
-            price,
-        });
-        on_demand.into_iter().chain(spot).collect::<Vec<_>>()
-    };
-    catalog.sizes().iter().flat_map(rows_of).collect()
+    let region = &catalog.region;
+    let place = Location::find(region).map_or(region.as_str(), |location| location.display_name);
+    let mut rows = Vec::with_capacity(catalog.sizes().len() * 2);
+    for size in catalog.sizes() {
+        rows.push(row((region, place), size.name, "", size.on_demand));
+        if let Some(price) = size.spot {
+            rows.push(row((region, place), size.name, " Spot", price));
+        }
+    }
+    rows
+}
+
+/// Fields that only identify a meter are derived from its name.
+fn row(at: (&str, &str), size: &'static str, suffix: &str, price: MicroUsd) -> Row {
+    let (region, place) = at;
+    let meter = size
+        .split_once('_')
+        .map_or(size, |(_, rest)| rest)
+        .replace('_', " ");
+    let id = identifier(&format!("{region}/{size}{suffix}"));
+    let short = id.get(..4).unwrap_or_default();
+    let text = format!(
+        "{{\"currencyCode\":\"USD\",\"tierMinimumUnits\":0.0,\"retailPrice\":{price},\
+         \"unitPrice\":{price},\"armRegionName\":\"{region}\",\"location\":\"{place}\",\
+         \"effectiveStartDate\":\"2026-06-01T00:00:00Z\",\"meterId\":\"{id}\",\
+         \"meterName\":\"{meter}{suffix}\",\"productId\":\"DZH318Z0FAKE\",\
+         \"skuId\":\"DZH318Z0FAKE/{short}\",\"productName\":\"Virtual Machines\",\
+         \"skuName\":\"{meter}{suffix}\",\"serviceName\":\"Virtual Machines\",\
+         \"serviceId\":\"DZH313Z7MMC8\",\"serviceFamily\":\"Compute\",\
+         \"unitOfMeasure\":\"1 Hour\",\"type\":\"Consumption\",\
+         \"isPrimaryMeterRegion\":true,\"armSkuName\":\"{size}\"}}"
+    );
+    Row { size, text }
 }
 
 impl Row {
-    /// The row as the API spells it. Fields that only identify a meter are derived from its name.
-    pub(crate) fn document(&self, region: &str) -> Value {
-        let meter = self
-            .size
-            .split_once('_')
-            .map_or(self.size, |(_, rest)| rest)
-            .replace('_', " ");
-        let suffix = if self.spot { " Spot" } else { "" };
-        let id = identifier(&format!("{region}/{}{suffix}", self.size));
-        let price: Value = serde_json::from_str(&self.price.to_string()).unwrap_or_default();
-        let place = Location::find(region).map_or(region, |location| location.display_name);
-        json!({
-            "currencyCode": "USD",
-            "tierMinimumUnits": 0.0,
-            "retailPrice": price,
-            "unitPrice": price,
-            "armRegionName": region,
-            "location": place,
-            "effectiveStartDate": "2026-06-01T00:00:00Z",
-            "meterId": id,
-            "meterName": format!("{meter}{suffix}"),
-            "productId": "DZH318Z0FAKE",
-            "skuId": format!("DZH318Z0FAKE/{}", id.get(..4).unwrap_or_default()),
-            "productName": "Virtual Machines",
-            "skuName": format!("{meter}{suffix}"),
-            "serviceName": "Virtual Machines",
-            "serviceId": "DZH313Z7MMC8",
-            "serviceFamily": "Compute",
-            "unitOfMeasure": "1 Hour",
-            "type": "Consumption",
-            "isPrimaryMeterRegion": true,
-            "armSkuName": self.size,
-        })
+    /// The row as JSON.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
     }
 
-    fn field(&self, name: &str, region: &str) -> Option<String> {
-        let value = self.document(region);
-        let name = if name == "priceType" { "type" } else { name };
-        value.get(name).and_then(Value::as_str).map(str::to_owned)
+    /// A member of the row; the usual filters ask only for those that need no parsing.
+    fn member(&self, name: &str, region: &str) -> Option<String> {
+        let known = match name {
+            "priceType" | "type" => "Consumption",
+            "currencyCode" => "USD",
+            "serviceFamily" => "Compute",
+            "serviceName" => "Virtual Machines",
+            "armRegionName" => region,
+            "armSkuName" => self.size,
+            _ => {
+                let row: Value = serde_json::from_str(&self.text).ok()?;
+                return row.get(name).and_then(Value::as_str).map(str::to_owned);
+            }
+        };
+        Some(known.to_owned())
     }
 }
 
@@ -133,21 +133,7 @@ impl PriceFilter {
     }
 
     pub(crate) fn matches(&self, row: &Row, region: &str) -> bool {
-        // The usual filter fixes only members that all rows share; they need no document per row.
-        let constant = |field: &str| match field {
-            "priceType" | "type" => Some("Consumption"),
-            "currencyCode" => Some("USD"),
-            "serviceFamily" => Some("Compute"),
-            "serviceName" => Some("Virtual Machines"),
-            "armRegionName" => Some(region),
-            "armSkuName" => Some(row.size),
-            _ => None,
-        };
-        let value = |field: &str| {
-            constant(field)
-                .map(str::to_owned)
-                .or_else(|| row.field(field, region))
-        };
+        let value = |field: &str| row.member(field, region);
         self.equal
             .iter()
             .all(|(field, wanted)| value(field).as_deref() == Some(wanted))

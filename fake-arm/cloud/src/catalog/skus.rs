@@ -6,6 +6,8 @@ use bytes::Bytes;
 
 use super::{Catalog, Size, capabilities as can};
 
+const CAPABILITIES: &str = include_str!("../../data/capabilities.tsv");
+
 /// The body of the SKU list: every size of the region.
 pub(super) fn encode(catalog: &Catalog) -> Bytes {
     // About 2 kB per size.
@@ -49,7 +51,21 @@ fn encode_size(out: &mut String, catalog: &Catalog, size: &Size) {
     out.push_str("],\"restrictions\":[]}");
 }
 
+/// Published capabilities where there are any, else those read off the name.
 fn encode_capabilities(out: &mut String, size: &Size) {
+    let Some(published) = super::line_of(CAPABILITIES, size.name) else {
+        derive_capabilities(out, size);
+        return;
+    };
+    let members = published.split(';').filter_map(|pair| pair.split_once('='));
+    for (index, (name, value)) in members.enumerate() {
+        let comma = if index == 0 { "" } else { "," };
+        write!(out, "{comma}{{\"name\":\"{name}\",\"value\":\"{value}\"}}")
+            .expect("writing to a String cannot fail");
+    }
+}
+
+fn derive_capabilities(out: &mut String, size: &Size) {
     let disks = can::local_disks(size);
     let mut first = true;
     let mut add = |name: &str, value: &dyn std::fmt::Display| {

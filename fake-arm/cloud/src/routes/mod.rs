@@ -1,5 +1,6 @@
 //! From a request to an answer: the front door, then one module per resource provider.
 
+mod answers;
 mod authorization;
 mod compute;
 mod containerservice;
@@ -9,6 +10,7 @@ mod prices;
 mod resourcegraph;
 mod resources;
 
+pub(crate) use self::answers::Answers;
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -101,7 +103,7 @@ fn remove_nulls(value: &mut Value) {
 }
 
 /// What a route answers.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Reply {
     status: u16,
     headers: Vec<(&'static str, String)>,
@@ -179,6 +181,10 @@ pub(crate) fn answer(cloud: &mut Cloud, request: &ArmRequest) -> ArmResponse {
         path: segments(&request.path),
         api_version: String::new(),
     };
+    let reads = matches!(request.method, Method::Get | Method::Head) || answers::is_query(request);
+    if !reads {
+        cloud.revision += 1;
+    }
     let reply = route(cloud, &mut call).unwrap_or_else(|error| {
         error.extra_headers().iter().fold(
             Reply::json(error.status, &error.body()),
@@ -199,7 +205,12 @@ fn route(cloud: &mut Cloud, call: &mut Call<'_>) -> Result<Reply> {
         call.now,
     )?;
     call.api_version = api_version(call)?;
-    front_door(cloud, call)
+    if let Some(reply) = cloud.answers.find(cloud.revision, call.request) {
+        return Ok(reply);
+    }
+    let reply = front_door(cloud, call)?;
+    cloud.answers.keep(cloud.revision, call.request, &reply);
+    Ok(reply)
 }
 
 /// What needs no token: metadata, sign-in, retail prices.

@@ -296,3 +296,68 @@ fn provisioning_is_switched_off_only_when_nothing_is_left() {
         })
     ));
 }
+
+#[test]
+fn a_guest_that_fails_says_why_and_keeps_its_place() {
+    let mut world = World::default();
+    let put = world.create("aks-a", &Want::default());
+    let has_started = |world: &World| {
+        world
+            .events
+            .iter()
+            .any(|it| matches!(it, CloudEvent::VmStarted(vm) if vm.host_name == "aks-a"))
+    };
+    while !has_started(&world) {
+        let at = world.cloud.wake_at().expect("it will start");
+        world.now = at.max(world.now);
+        let events = world.cloud.advance(world.now);
+        world.events.extend(events);
+    }
+    let before = world.get(&vm("aks-a")).json();
+    assert_eq!(before["properties"]["provisioningState"], "Creating");
+    world
+        .cloud
+        .guest_failed(world.now, "aks-a", "WrongCa", "the CA is not the cluster's")
+        .expect("a VM");
+    let status = world.poll(&put);
+    assert_eq!(status["error"]["code"], "VMExtensionProvisioningError");
+    assert_eq!(status["error"]["details"][0]["code"], "WrongCa");
+    let view = world
+        .get(&vm("aks-a").replace('?', "?$expand=instanceView&"))
+        .json();
+    let view = &view["properties"]["instanceView"];
+    assert_eq!(
+        view["statuses"][0]["code"],
+        "ProvisioningState/failed/WrongCa"
+    );
+    assert_eq!(
+        view["extensions"][0]["statuses"][0]["message"],
+        "the CA is not the cluster's"
+    );
+    assert_eq!(view["statuses"][1]["code"], "PowerState/running");
+    assert_eq!(world.usage("cores"), 8);
+    world.delete(&vm("aks-a"));
+    world.pass(10);
+    assert_eq!(
+        (world.usage("cores"), world.get(&nic("aks-a")).status),
+        (4, 404)
+    );
+}
+
+#[test]
+fn a_list_shows_what_has_changed_since_it_was_last_asked_for() {
+    let mut world = World::default();
+    for index in 0..5 {
+        world.create(&format!("aks-{index}"), &Want::default());
+    }
+    let list = vm("").replace("/?", "?");
+    let state = |world: &mut World| {
+        world.get(&list).json()["value"][0]["properties"]["provisioningState"].clone()
+    };
+    assert_eq!(state(&mut world), "Creating");
+    assert_eq!(state(&mut world), "Creating");
+    world.pass(20);
+    assert_eq!(state(&mut world), "Succeeded");
+    world.delete(&vm("aks-0"));
+    assert_eq!(state(&mut world), "Deleting");
+}

@@ -26,7 +26,7 @@ pub(super) fn put(cloud: &mut Cloud, call: &Call<'_>, id: ResourceId) -> Result<
     let fresh = existing.is_none();
     if let Some(vm) = existing {
         check_unchanged(vm, &spec)?;
-        if vm.provisioning != Provisioning::Failed {
+        if vm.provisioning != Provisioning::Failed || vm.guest_failed {
             return update(cloud, call, &key, &spec);
         }
         // A failed machine keeps its identity and is tried again.
@@ -193,9 +193,9 @@ fn store(cloud: &mut Cloud, id: ResourceId, spec: VmSpec, operation: &str) {
         created: cloud.now,
         provisioning: Provisioning::Creating,
         failure: None,
+        guest_failed: false,
         power: None,
         running_since: None,
-        announced: false,
         allocation: None,
         holds_quota: true,
         operation: Some(operation.to_owned()),
