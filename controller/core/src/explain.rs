@@ -38,7 +38,7 @@ pub enum Reason {
         /// Missing amount in the resource's base unit.
         short_by: i64,
     },
-    /// It would fit without the pods of DaemonSets.
+    /// It would fit without the pods of `DaemonSets`.
     DaemonOverhead,
     /// Too many pods for the node.
     MaxPods,

@@ -26,8 +26,16 @@ pub const HOSTNAME: &str = "kubernetes.io/hostname";
 pub const WINDOWS_BUILD: &str = "node.kubernetes.io/windows-build";
 
 /// Well-known keys of Karpenter itself (`pkg/apis/v1/labels.go`).
-const WELL_KNOWN: [&str; 8] =
-    [NODEPOOL, ZONE, REGION, INSTANCE_TYPE, ARCH, OS, CAPACITY_TYPE, WINDOWS_BUILD];
+const WELL_KNOWN: [&str; 8] = [
+    NODEPOOL,
+    ZONE,
+    REGION,
+    INSTANCE_TYPE,
+    ARCH,
+    OS,
+    CAPACITY_TYPE,
+    WINDOWS_BUILD,
+];
 
 /// Well-known keys that Azure adds (`Azure/karpenter-provider-azure` `pkg/apis/v1beta1/labels.go`):
 /// all keys of these two domains describe the machine, and every instance type defines them.
@@ -46,7 +54,10 @@ const ALIASES: [(&str, &str); 6] = [
 /// Whether a pod may ask for the key although its NodePool says nothing about it: every instance
 /// type defines it.
 pub fn is_well_known(key: &str) -> bool {
-    WELL_KNOWN.contains(&key) || PROVIDER_DOMAINS.iter().any(|domain| key.starts_with(domain))
+    WELL_KNOWN.contains(&key)
+        || PROVIDER_DOMAINS
+            .iter()
+            .any(|domain| key.starts_with(domain))
 }
 
 /// The key that another spelling means; other keys are returned as they are.
@@ -59,5 +70,9 @@ pub fn canonical_key(key: &Arc<str>) -> Arc<str> {
 
 /// The value that another spelling means: the empty zone of a regional disk is the zone `0`.
 pub fn canonical_value(key: &str, value: &Arc<str>) -> Arc<str> {
-    if key == ZONE && value.is_empty() { Arc::from("0") } else { Arc::clone(value) }
+    if key == ZONE && value.is_empty() {
+        Arc::from("0")
+    } else {
+        Arc::clone(value)
+    }
 }

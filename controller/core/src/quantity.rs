@@ -383,6 +383,7 @@ pub fn parse(text: &str) -> Result<Quantity, QuantityError> {
     })
 }
 
+#[derive(Clone, Copy)]
 enum Scale {
     /// A power of ten.
     Ten(i32),

@@ -17,13 +17,19 @@ const EPHEMERAL: [(&str, Effect); 5] = [
     ("node.kubernetes.io/not-ready", Effect::NoSchedule),
     ("node.kubernetes.io/not-ready", Effect::NoExecute),
     ("node.kubernetes.io/unreachable", Effect::NoSchedule),
-    ("node.cloudprovider.kubernetes.io/uninitialized", Effect::NoSchedule),
+    (
+        "node.cloudprovider.kubernetes.io/uninitialized",
+        Effect::NoSchedule,
+    ),
     (UNREGISTERED_KEY, Effect::NoExecute),
 ];
 
 /// Whether a toleration matches a taint (`k8s.io/api` `Toleration.ToleratesTaint`).
 pub fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    if toleration.effect.is_some_and(|effect| effect != taint.effect) {
+    if toleration
+        .effect
+        .is_some_and(|effect| effect != taint.effect)
+    {
         return false;
     }
     if !toleration.key.is_empty() && toleration.key != taint.key {
@@ -32,16 +38,16 @@ pub fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
     match toleration.operator {
         TolerationOperator::Exists => true,
         // An empty key is only valid with `Exists`.
-        TolerationOperator::Equal => {
-            !toleration.key.is_empty() && toleration.value == taint.value
-        }
+        TolerationOperator::Equal => !toleration.key.is_empty() && toleration.value == taint.value,
     }
 }
 
 /// The first taint, in the given order, that no toleration matches. Every effect counts, also
 /// `PreferNoSchedule`.
 pub fn first_untolerated<'a>(taints: &'a [Taint], tolerations: &[Toleration]) -> Option<&'a Taint> {
-    taints.iter().find(|taint| !tolerations.iter().any(|t| tolerates(t, taint)))
+    taints
+        .iter()
+        .find(|taint| !tolerations.iter().any(|t| tolerates(t, taint)))
 }
 
 /// Whether two taints are the same as far as adding and removing goes: key and effect.
@@ -52,17 +58,27 @@ pub fn matches(a: &Taint, b: &Taint) -> bool {
 /// Whether the taint goes away by itself while a node starts.
 pub fn is_ephemeral(taint: &Taint) -> bool {
     taint.key.starts_with(READINESS_PREFIX)
-        || EPHEMERAL.iter().any(|(key, effect)| *key == &*taint.key && *effect == taint.effect)
+        || EPHEMERAL
+            .iter()
+            .any(|(key, effect)| *key == &*taint.key && *effect == taint.effect)
 }
 
 /// The taint that marks a node chosen for disruption.
 pub fn disrupted() -> Taint {
-    Taint { key: DISRUPTED_KEY.into(), value: Arc::from(""), effect: Effect::NoSchedule }
+    Taint {
+        key: DISRUPTED_KEY.into(),
+        value: Arc::from(""),
+        effect: Effect::NoSchedule,
+    }
 }
 
 /// The taint that a node starts with until it is registered.
 pub fn unregistered() -> Taint {
-    Taint { key: UNREGISTERED_KEY.into(), value: Arc::from(""), effect: Effect::NoExecute }
+    Taint {
+        key: UNREGISTERED_KEY.into(),
+        value: Arc::from(""),
+        effect: Effect::NoExecute,
+    }
 }
 
 /// `key=value:Effect`, or `key:Effect` without a value.
@@ -84,7 +100,11 @@ mod tests {
     use super::*;
 
     fn taint(key: &str, value: &str, effect: Effect) -> Taint {
-        Taint { key: key.into(), value: value.into(), effect }
+        Taint {
+            key: key.into(),
+            value: value.into(),
+            effect,
+        }
     }
 
     fn toleration(
@@ -93,7 +113,12 @@ mod tests {
         value: &str,
         effect: Option<Effect>,
     ) -> Toleration {
-        Toleration { key: key.into(), operator, value: value.into(), effect }
+        Toleration {
+            key: key.into(),
+            operator,
+            value: value.into(),
+            effect,
+        }
     }
 
     #[test]
@@ -102,8 +127,14 @@ mod tests {
         let gpu = taint("sku", "gpu", Effect::NoSchedule);
         let rows = [
             (toleration("sku", Equal, "gpu", None), true),
-            (toleration("sku", Equal, "gpu", Some(Effect::NoSchedule)), true),
-            (toleration("sku", Equal, "gpu", Some(Effect::NoExecute)), false),
+            (
+                toleration("sku", Equal, "gpu", Some(Effect::NoSchedule)),
+                true,
+            ),
+            (
+                toleration("sku", Equal, "gpu", Some(Effect::NoExecute)),
+                false,
+            ),
             (toleration("sku", Equal, "cpu", None), false),
             (toleration("sku", Exists, "", None), true),
             (toleration("other", Exists, "", None), false),
@@ -118,8 +149,20 @@ mod tests {
     #[test]
     fn ephemeral_taints_are_known_by_key_and_effect() {
         assert!(is_ephemeral(&unregistered()));
-        assert!(is_ephemeral(&taint("readiness.k8s.io/network", "", Effect::NoSchedule)));
-        assert!(!is_ephemeral(&taint(UNREGISTERED_KEY, "", Effect::NoSchedule)));
-        assert!(!is_ephemeral(&taint("node.kubernetes.io/disk-pressure", "", Effect::NoSchedule)));
+        assert!(is_ephemeral(&taint(
+            "readiness.k8s.io/network",
+            "",
+            Effect::NoSchedule
+        )));
+        assert!(!is_ephemeral(&taint(
+            UNREGISTERED_KEY,
+            "",
+            Effect::NoSchedule
+        )));
+        assert!(!is_ephemeral(&taint(
+            "node.kubernetes.io/disk-pressure",
+            "",
+            Effect::NoSchedule
+        )));
     }
 }

@@ -24,9 +24,10 @@ impl Budgets {
         let left = snapshot.pools.iter().map(|(name, catalog)| {
             let ours = |node: &&Node| {
                 node.has_node
-                    && node.claim.as_ref().is_some_and(|claim| {
-                        claim.pool == *name && claim.conditions.initialized
-                    })
+                    && node
+                        .claim
+                        .as_ref()
+                        .is_some_and(|claim| claim.pool == *name && claim.conditions.initialized)
             };
             let nodes = snapshot.nodes.iter().filter(ours);
             let count = u32::try_from(nodes.clone().count()).unwrap_or(u32::MAX);
@@ -36,7 +37,13 @@ impl Budgets {
             let going = u32::try_from(going.count()).unwrap_or(u32::MAX);
             let budgets = &catalog.pool.disruption.budgets;
             let allowed = allowed(budgets, reason, count, now).saturating_sub(going);
-            (name.clone(), Budgeted { total: allowed, left: allowed })
+            (
+                name.clone(),
+                Budgeted {
+                    total: allowed,
+                    left: allowed,
+                },
+            )
         });
         Self(left.collect())
     }
@@ -95,7 +102,9 @@ fn is_active(budget: &Budget, now: Timestamp) -> Option<bool> {
         _ => return None,
     };
     let cron = Cron::parse(schedule)?;
-    let start = now.checked_sub(SignedDuration::try_from(duration).ok()?).ok()?;
+    let start = now
+        .checked_sub(SignedDuration::try_from(duration).ok()?)
+        .ok()?;
     // A schedule that never hits counts as open, as upstream: it fails on the safe side.
     Some(cron.next(start).is_none_or(|hit| hit <= now))
 }
@@ -108,7 +117,12 @@ mod tests {
 
     fn budget(nodes: Result<u32, u32>, reasons: &[&str]) -> Budget {
         let reasons = reasons.iter().map(|&reason| reason.into()).collect();
-        Budget { nodes, reasons, schedule: None, duration: None }
+        Budget {
+            nodes,
+            reasons,
+            schedule: None,
+            duration: None,
+        }
     }
 
     #[test]
@@ -134,9 +148,17 @@ mod tests {
         budgets.push(budget(Ok(4), &["Empty"]));
         assert_eq!(all(&budgets), [10, 5, 4]);
         budgets[5].duration = Some(Duration::from_hours(24 * 7));
-        assert_eq!(all(&budgets), [0, 0, 0], "a window longer than the recurrence is always open");
+        assert_eq!(
+            all(&budgets),
+            [0, 0, 0],
+            "a window longer than the recurrence is always open"
+        );
         budgets[5].schedule = Some("nonsense".into());
-        assert_eq!(all(&budgets), [0, 0, 0], "a malformed schedule allows nothing");
+        assert_eq!(
+            all(&budgets),
+            [0, 0, 0],
+            "a malformed schedule allows nothing"
+        );
         assert_eq!(all(&[]), [u32::MAX; 3]);
     }
 
@@ -144,8 +166,21 @@ mod tests {
     fn percentages_round_up() {
         let now = Timestamp::UNIX_EPOCH;
         let allowed = |percent, nodes| {
-            allowed(&[budget(Err(percent), &[])], DisruptionReason::Empty, nodes, now)
+            allowed(
+                &[budget(Err(percent), &[])],
+                DisruptionReason::Empty,
+                nodes,
+                now,
+            )
         };
-        assert_eq!([allowed(10, 1), allowed(10, 11), allowed(0, 50), allowed(100, 7)], [1, 2, 0, 7]);
+        assert_eq!(
+            [
+                allowed(10, 1),
+                allowed(10, 11),
+                allowed(0, 50),
+                allowed(100, 7)
+            ],
+            [1, 2, 0, 7]
+        );
     }
 }

@@ -57,7 +57,9 @@ impl Candidate<'_> {
         let weigh = |price: Price, cost: i64| i128::from(price.0) * i128::from(cost);
         let own = weigh(self.price_or_zero(), other.cost);
         let others = weigh(other.price_or_zero(), self.cost);
-        others.cmp(&own).then_with(|| self.node.name.cmp(&other.node.name))
+        others
+            .cmp(&own)
+            .then_with(|| self.node.name.cmp(&other.node.name))
     }
 }
 
@@ -122,20 +124,28 @@ fn candidate<'a>(
         claim,
         pool: &catalog.pool,
         price: price(node, &catalog.instance_types),
-        cost: node.pods.iter().filter(|pod| is_reschedulable(pod)).fold(COST_ONE, |sum, pod| {
-            sum.saturating_add(eviction_cost(pod).max(0))
-        }),
+        cost: node
+            .pods
+            .iter()
+            .filter(|pod| is_reschedulable(pod))
+            .fold(COST_ONE, |sum, pod| {
+                sum.saturating_add(eviction_cost(pod).max(0))
+            }),
     })
 }
 
 fn check_pods(pods: &[Pod], budgets: &[PodDisruptionBudget]) -> Result<(), Blocked> {
-    let protected = pods.iter().find(|p| p.do_not_disrupt && !p.terminal && p.deletion.is_none());
+    let protected = pods
+        .iter()
+        .find(|p| p.do_not_disrupt && !p.terminal && p.deletion.is_none());
     if let Some(pod) = protected {
         return Err(Blocked::DoNotDisrupt(pod.key.to_string().into()));
     }
     for pod in pods.iter().filter(|pod| is_evictable(pod)) {
-        let covering: Vec<&PodDisruptionBudget> =
-            budgets.iter().filter(|budget| covers(budget, pod)).collect();
+        let covering: Vec<&PodDisruptionBudget> = budgets
+            .iter()
+            .filter(|budget| covers(budget, pod))
+            .collect();
         match covering[..] {
             [] => {}
             [budget] => {
@@ -157,7 +167,10 @@ fn qualified(budget: &PodDisruptionBudget) -> std::sync::Arc<str> {
 
 fn covers(budget: &PodDisruptionBudget, pod: &Pod) -> bool {
     budget.namespace == pod.key.namespace
-        && budget.selector.as_ref().is_some_and(|selector| selector.matches(&pod.shape.labels))
+        && budget
+            .selector
+            .as_ref()
+            .is_some_and(|selector| selector.matches(&pod.shape.labels))
 }
 
 /// The pod would be created anew elsewhere if its node went.
@@ -175,7 +188,9 @@ fn eviction_cost(pod: &Pod) -> i64 {
 fn price(node: &Node, types: &[InstanceType]) -> Option<Price> {
     let name = node.instance_type.as_ref()?;
     let (zone, capacity_type) = (node.zone.as_ref()?, node.capacity_type?);
-    let instance_type = types.iter().find(|instance_type| instance_type.name == *name)?;
+    let instance_type = types
+        .iter()
+        .find(|instance_type| instance_type.name == *name)?;
     let offering = instance_type
         .offerings
         .iter()
@@ -205,10 +220,14 @@ pub(super) fn check_consolidatable(
             Consolidatable::At(from) => from.duration_since(now),
             Consolidatable::Yes | Consolidatable::No => SignedDuration::ZERO,
         };
-        return Err(Blocked::ConsolidateAfter { remaining: remaining.unsigned_abs() });
+        return Err(Blocked::ConsolidateAfter {
+            remaining: remaining.unsigned_abs(),
+        });
     }
     if !empty && candidate.price.is_none() {
-        return Err(Blocked::NotACandidate("instance type, zone or capacity type is not known"));
+        return Err(Blocked::NotACandidate(
+            "instance type, zone or capacity type is not known",
+        ));
     }
     Ok(())
 }

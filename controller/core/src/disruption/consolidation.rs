@@ -31,9 +31,14 @@ pub(super) fn consolidate<'a>(
     let price = Price(candidates.iter().map(|c| c.price_or_zero().0).sum());
     let replacement = match &simulated.claims[..] {
         [] => None,
-        [claim] => {
-            Some(cheaper(&simulator.engine, candidates, claim, price, policy, &simulated)?)
-        }
+        [claim] => Some(cheaper(
+            &simulator.engine,
+            candidates,
+            claim,
+            price,
+            policy,
+            &simulated,
+        )?),
         _ => return Err(Blocked::PodsWouldNotFit),
     };
     let cost = replacement.as_ref().map_or(Price(0), |claim| claim.price);
@@ -48,7 +53,10 @@ pub(super) fn consolidate<'a>(
 pub(super) fn names(
     candidates: &[&Candidate<'_>],
 ) -> Vec<(crate::model::NodeClaimName, crate::model::NodeName)> {
-    candidates.iter().map(|c| (c.claim.name.clone(), c.node.name.clone())).collect()
+    candidates
+        .iter()
+        .map(|c| (c.claim.name.clone(), c.node.name.clone()))
+        .collect()
 }
 
 /// Narrows a replacement to types that are sure to be cheaper.
@@ -91,7 +99,8 @@ fn cheaper(
             claim = spot;
         }
     }
-    let mut order = finish::truncate(engine, &claim).map_err(|_unmet| Blocked::NoCheaperOffering)?;
+    let mut order =
+        finish::truncate(engine, &claim).map_err(|_unmet| Blocked::NoCheaperOffering)?;
     if spot_to_spot && candidates.len() == 1 {
         // So that what is launched is among the cheapest and is not replaced again at once.
         order.truncate(types_to_keep(engine, &claim, &order));
@@ -122,13 +131,21 @@ fn allows(engine: &Engine<'_>, claim: &Claim, capacity_type: CapacityType) -> bo
 /// Narrows to spot; `false` when nothing is left.
 fn restrict_to_spot(engine: &Engine<'_>, claim: &mut Claim) -> bool {
     let key = engine.universe.capacity_type;
-    let Some(spot) = engine.universe.value(key, CapacityType::Spot.as_str()) else { return false };
+    let Some(spot) = engine.universe.value(key, CapacityType::Spot.as_str()) else {
+        return false;
+    };
     let mut bits = Bits::none(engine.universe.value_count(key));
     bits.insert(spot);
     claim.reqs.narrow(key, &Rc::new(Req::one_of(bits)));
     let mut changed = Bits::default();
     changed.insert(key);
-    filter_types(engine, claim.template, &claim.reqs, &changed, &mut claim.types);
+    filter_types(
+        engine,
+        claim.template,
+        &claim.reqs,
+        &changed,
+        &mut claim.types,
+    );
     claim.types.any()
 }
 
@@ -154,7 +171,10 @@ fn filter_same_types(engine: &Engine<'_>, candidates: &[&Candidate<'_>], claim: 
             *least = price.min(*least);
         }
     }
-    let same = claim.types.iter().filter_map(|index| prices.get(&catalog.types[index].name));
+    let same = claim
+        .types
+        .iter()
+        .filter_map(|index| prices.get(&catalog.types[index].name));
     if let Some(&max) = same.min() {
         filter_by_price(engine, claim, max);
     }

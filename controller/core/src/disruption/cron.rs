@@ -20,8 +20,9 @@ pub(super) struct Cron {
     either_day: bool,
 }
 
-const MONTHS: [&str; 12] =
-    ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+const MONTHS: [&str; 12] = [
+    "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
+];
 const WEEKDAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 
 /// One field: its range and the names that stand for numbers.
@@ -43,14 +44,51 @@ impl Cron {
             other => other,
         };
         let fields: Vec<&str> = expanded.split_whitespace().collect();
-        let [minutes, hours, days, months, weekdays] = fields[..] else { return None };
+        let [minutes, hours, days, months, weekdays] = fields[..] else {
+            return None;
+        };
         let star = |field: &str| field.starts_with(['*', '?']);
         Some(Self {
-            minutes: parse_field(minutes, &Field { low: 0, high: 59, names: &[] })?,
-            hours: parse_field(hours, &Field { low: 0, high: 23, names: &[] })?,
-            days: parse_field(days, &Field { low: 1, high: 31, names: &[] })?,
-            months: parse_field(months, &Field { low: 1, high: 12, names: &MONTHS })?,
-            weekdays: parse_field(weekdays, &Field { low: 0, high: 6, names: &WEEKDAYS })?,
+            minutes: parse_field(
+                minutes,
+                &Field {
+                    low: 0,
+                    high: 59,
+                    names: &[],
+                },
+            )?,
+            hours: parse_field(
+                hours,
+                &Field {
+                    low: 0,
+                    high: 23,
+                    names: &[],
+                },
+            )?,
+            days: parse_field(
+                days,
+                &Field {
+                    low: 1,
+                    high: 31,
+                    names: &[],
+                },
+            )?,
+            months: parse_field(
+                months,
+                &Field {
+                    low: 1,
+                    high: 12,
+                    names: &MONTHS,
+                },
+            )?,
+            weekdays: parse_field(
+                weekdays,
+                &Field {
+                    low: 0,
+                    high: 6,
+                    names: &WEEKDAYS,
+                },
+            )?,
             either_day: !star(days) && !star(weekdays),
         })
     }
@@ -58,7 +96,10 @@ impl Cron {
     /// The first hit strictly after `start`; `None` when there is none.
     pub(super) fn next(&self, start: Timestamp) -> Option<Timestamp> {
         let first = start.to_zoned(TimeZone::UTC);
-        let last = first.date().checked_add(Span::new().years(SEARCH_YEARS)).ok()?;
+        let last = first
+            .date()
+            .checked_add(Span::new().years(SEARCH_YEARS))
+            .ok()?;
         let mut date = first.date();
         while date <= last {
             if self.hits_day(date) {
@@ -79,7 +120,11 @@ impl Cron {
     fn hits_day(&self, date: Date) -> bool {
         let day = has(self.days, date.day());
         let weekday = has(self.weekdays, date.weekday().to_sunday_zero_offset());
-        let matches = if self.either_day { day || weekday } else { day && weekday };
+        let matches = if self.either_day {
+            day || weekday
+        } else {
+            day && weekday
+        };
         has(self.months, date.month()) && matches
     }
 }
@@ -134,21 +179,56 @@ mod tests {
 
     fn next(cron: &str, start: &str) -> Option<String> {
         let start: Timestamp = start.parse().expect("a timestamp");
-        Cron::parse(cron).expect("a schedule").next(start).map(|hit| hit.to_string())
+        Cron::parse(cron)
+            .expect("a schedule")
+            .next(start)
+            .map(|hit| hit.to_string())
     }
 
     #[test]
     fn the_next_hit_is_strictly_later() {
         let rows = [
-            ("0 9 * * mon-fri", "2026-11-24T09:00:00Z", Some("2026-11-25T09:00:00Z")),
-            ("0 9 * * mon-fri", "2026-11-27T10:00:00Z", Some("2026-11-30T09:00:00Z")),
-            ("*/15 * * * *", "2026-11-24T09:01:30Z", Some("2026-11-24T09:15:00Z")),
-            ("@hourly", "2026-11-24T09:59:59Z", Some("2026-11-24T10:00:00Z")),
-            ("@weekly", "2026-11-24T00:00:00Z", Some("2026-11-29T00:00:00Z")),
-            ("0 0 13 * 5", "2026-11-10T00:00:00Z", Some("2026-11-13T00:00:00Z")),
-            ("0 0 29 2 *", "2026-11-10T00:00:00Z", Some("2028-02-29T00:00:00Z")),
+            (
+                "0 9 * * mon-fri",
+                "2026-11-24T09:00:00Z",
+                Some("2026-11-25T09:00:00Z"),
+            ),
+            (
+                "0 9 * * mon-fri",
+                "2026-11-27T10:00:00Z",
+                Some("2026-11-30T09:00:00Z"),
+            ),
+            (
+                "*/15 * * * *",
+                "2026-11-24T09:01:30Z",
+                Some("2026-11-24T09:15:00Z"),
+            ),
+            (
+                "@hourly",
+                "2026-11-24T09:59:59Z",
+                Some("2026-11-24T10:00:00Z"),
+            ),
+            (
+                "@weekly",
+                "2026-11-24T00:00:00Z",
+                Some("2026-11-29T00:00:00Z"),
+            ),
+            (
+                "0 0 13 * 5",
+                "2026-11-10T00:00:00Z",
+                Some("2026-11-13T00:00:00Z"),
+            ),
+            (
+                "0 0 29 2 *",
+                "2026-11-10T00:00:00Z",
+                Some("2028-02-29T00:00:00Z"),
+            ),
             ("0 0 31 2 *", "2026-11-10T00:00:00Z", None),
-            ("5,7 1-3/2 1 JAN *", "2026-11-10T00:00:00Z", Some("2027-01-01T01:05:00Z")),
+            (
+                "5,7 1-3/2 1 JAN *",
+                "2026-11-10T00:00:00Z",
+                Some("2027-01-01T01:05:00Z"),
+            ),
         ];
         for (cron, start, expected) in rows {
             assert_eq!(next(cron, start).as_deref(), expected, "{cron}");
@@ -157,7 +237,15 @@ mod tests {
 
     #[test]
     fn malformed_schedules_are_refused() {
-        for text in ["", "* * * *", "60 * * * *", "* * * * 7", "5-2 * * * *", "*/0 * * * *", "@x"] {
+        for text in [
+            "",
+            "* * * *",
+            "60 * * * *",
+            "* * * * 7",
+            "5-2 * * * *",
+            "*/0 * * * *",
+            "@x",
+        ] {
             assert_eq!(Cron::parse(text), None, "{text}");
         }
     }

@@ -17,8 +17,8 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-pub use validate::validate;
 pub use plan::{Blocked, Command, DisruptionPolicy, DisruptionReason, Plan, StepBudget};
+pub use validate::validate;
 
 pub(crate) use candidate::is_reschedulable;
 
@@ -36,10 +36,22 @@ pub fn plan_disruption(
     now: Timestamp,
     budget: StepBudget,
 ) -> Plan {
-    let mut pass =
-        Pass { snapshot, policy, now, budget, simulator: None, blocked: BTreeMap::new() };
-    let command = pass.emptiness().or_else(|| pass.drift()).or_else(|| pass.consolidation());
-    let mut plan = Plan { commands: command.into_iter().collect(), blocked: pass.blocked };
+    let mut pass = Pass {
+        snapshot,
+        policy,
+        now,
+        budget,
+        simulator: None,
+        blocked: BTreeMap::new(),
+    };
+    let command = pass
+        .emptiness()
+        .or_else(|| pass.drift())
+        .or_else(|| pass.consolidation());
+    let mut plan = Plan {
+        commands: command.into_iter().collect(),
+        blocked: pass.blocked,
+    };
     let going = plan.commands.iter().flat_map(|command| &command.candidates);
     for (_, node) in going {
         plan.blocked.remove(node);
@@ -67,11 +79,15 @@ impl<'a> Pass<'a> {
             self.blocked.insert(name, Blocked::OutOfSteps);
         }
         let mut empty: Vec<&Candidate<'_>> = all.iter().filter(|c| c.is_empty()).collect();
-        empty.retain(|candidate| self.allow(candidate, check_consolidatable(candidate, true, self.now)));
+        empty.retain(|candidate| {
+            self.allow(candidate, check_consolidatable(candidate, true, self.now))
+        });
         empty.sort_by(|a, b| a.by_savings(b));
         let mut budgets = Budgets::new(self.snapshot, DisruptionReason::Empty, self.now);
-        let taken: Vec<&Candidate<'_>> =
-            empty.into_iter().filter(|candidate| self.spend(candidate, &mut budgets)).collect();
+        let taken: Vec<&Candidate<'_>> = empty
+            .into_iter()
+            .filter(|candidate| self.spend(candidate, &mut budgets))
+            .collect();
         if taken.is_empty() {
             return None;
         }
@@ -88,8 +104,7 @@ impl<'a> Pass<'a> {
         let mut ignored = BTreeMap::new();
         let mut drifted = candidates(self.snapshot, Class::Eventual, self.now, &mut ignored);
         drifted.retain(|candidate| candidate.claim.conditions.drifted);
-        let has_pods =
-            |c: &Candidate<'_>| c.node.pods.iter().any(is_reschedulable);
+        let has_pods = |c: &Candidate<'_>| c.node.pods.iter().any(is_reschedulable);
         drifted.sort_by_key(|c| (has_pods(c), c.claim.drifted_at, c.node.name.clone()));
         let mut budgets = Budgets::new(self.snapshot, DisruptionReason::Drifted, self.now);
         for candidate in &drifted {
@@ -130,12 +145,16 @@ impl<'a> Pass<'a> {
         let mut ignored = BTreeMap::new();
         let mut all = candidates(self.snapshot, Class::Graceful, self.now, &mut ignored);
         all.retain(|candidate| !candidate.is_empty());
-        all.retain(|candidate| self.allow(candidate, check_consolidatable(candidate, false, self.now)));
+        all.retain(|candidate| {
+            self.allow(candidate, check_consolidatable(candidate, false, self.now))
+        });
         all.sort_by(Candidate::by_savings);
         let policy = *self.policy;
         let mut budgets = Budgets::new(self.snapshot, DisruptionReason::Underutilized, self.now);
-        let affordable: Vec<&Candidate<'a>> =
-            all.iter().filter(|candidate| self.spend(candidate, &mut budgets)).collect();
+        let affordable: Vec<&Candidate<'a>> = all
+            .iter()
+            .filter(|candidate| self.spend(candidate, &mut budgets))
+            .collect();
         if affordable.len() > 1 {
             let many = consolidation::consolidate_many(self.simulator(), &affordable, &policy);
             if many.is_some() {
@@ -146,7 +165,8 @@ impl<'a> Pass<'a> {
         for candidate in interleaved(&all) {
             let allowed = budgets.left(&candidate.pool.name);
             if allowed == 0 {
-                self.blocked.insert(candidate.node.name.clone(), Blocked::Budget { allowed });
+                self.blocked
+                    .insert(candidate.node.name.clone(), Blocked::Budget { allowed });
                 continue;
             }
             match consolidation::consolidate(self.simulator(), &[candidate], &policy) {
@@ -180,7 +200,9 @@ impl<'a> Pass<'a> {
     fn spend(&mut self, candidate: &Candidate<'_>, budgets: &mut Budgets) -> bool {
         let allowed = budgets.left(&candidate.pool.name);
         if allowed == 0 {
-            let why = Blocked::Budget { allowed: budgets.total(&candidate.pool.name) };
+            let why = Blocked::Budget {
+                allowed: budgets.total(&candidate.pool.name),
+            };
             self.blocked.insert(candidate.node.name.clone(), why);
             return false;
         }
@@ -199,5 +221,8 @@ fn interleaved<'c, 'a>(candidates: &'c [Candidate<'a>]) -> Vec<&'c Candidate<'a>
         *turn += 1;
     }
     order.sort_by_key(|&(turn, pool, _)| (turn, pool));
-    order.into_iter().map(|(_, _, candidate)| candidate).collect()
+    order
+        .into_iter()
+        .map(|(_, _, candidate)| candidate)
+        .collect()
 }

@@ -48,7 +48,7 @@ pub struct Command {
 pub enum Blocked {
     /// Not managed, not initialized, or already being deleted.
     NotACandidate(&'static str),
-    /// A PodDisruptionBudget allows no eviction.
+    /// A `PodDisruptionBudget` allows no eviction.
     Pdb(Arc<str>),
     /// `karpenter.sh/do-not-disrupt` on the named object.
     DoNotDisrupt(Arc<str>),

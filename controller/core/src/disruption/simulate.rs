@@ -66,12 +66,21 @@ impl<'a> Simulator<'a> {
         let going = snapshot.nodes.iter().filter(|node| {
             node.deleting || node.claim.as_ref().is_some_and(|claim| claim.deleting)
         });
-        let displaced =
-            going.flat_map(|node| &node.pods).filter(|pod| moves(pod)).chain(&snapshot.pending);
+        let displaced = going
+            .flat_map(|node| &node.pods)
+            .filter(|pod| moves(pod))
+            .chain(&snapshot.pending);
         let displaced: Vec<&'a Pod> = displaced.collect();
         let bound = |pod: &&'a Pod| Some((by_name[pod.node.as_ref()?], *pod));
         let leaving = displaced.iter().filter_map(bound).collect();
-        Self { engine, by_name, displaced, leaving, settling, left: budget.simulations_max }
+        Self {
+            engine,
+            by_name,
+            displaced,
+            leaving,
+            settling,
+            left: budget.simulations_max,
+        }
     }
 
     /// Takes the candidates away and places their pods.
@@ -84,7 +93,11 @@ impl<'a> Simulator<'a> {
         let mut excluded = Bits::none(self.engine.nodes.len());
         let mut pods: Vec<RunPod<'a>> = Vec::new();
         for pod in &self.displaced {
-            pods.push(RunPod { pod, class: self.engine.class_of(&pod.shape), exempt: true });
+            pods.push(RunPod {
+                pod,
+                class: self.engine.class_of(&pod.shape),
+                exempt: true,
+            });
         }
         let first_own = pods.len();
         let mut leaving = self.leaving.clone();
@@ -92,13 +105,25 @@ impl<'a> Simulator<'a> {
             let node = self.by_name[&candidate.node.name];
             excluded.insert(node);
             for pod in candidate.node.pods.iter().filter(|pod| moves(pod)) {
-                pods.push(RunPod { pod, class: self.engine.class_of(&pod.shape), exempt: false });
+                pods.push(RunPod {
+                    pod,
+                    class: self.engine.class_of(&pod.shape),
+                    exempt: false,
+                });
                 leaving.push((node, pod));
             }
         }
-        let guarded =
-            if rule == Settling::Closed { self.settling.clone() } else { Bits::default() };
-        let input = RunInput { pods, excluded, guarded, leaving };
+        let guarded = if rule == Settling::Closed {
+            self.settling.clone()
+        } else {
+            Bits::default()
+        };
+        let input = RunInput {
+            pods,
+            excluded,
+            guarded,
+            leaving,
+        };
         let outcome = solve::run(&mut self.engine, &input);
         if outcome.out_of_steps {
             return Err(Blocked::OutOfSteps);
@@ -112,7 +137,10 @@ impl<'a> Simulator<'a> {
         if failed || uncertain {
             return Err(Blocked::PodsWouldNotFit);
         }
-        Ok(Simulated { claims: outcome.claims, pods: input.pods })
+        Ok(Simulated {
+            claims: outcome.claims,
+            pods: input.pods,
+        })
     }
 }
 
@@ -122,12 +150,19 @@ fn moves(pod: &Pod) -> bool {
 }
 
 fn is_settling(node: &Node, snapshot: &Snapshot, now: Timestamp) -> bool {
-    let Some(claim) = &node.claim else { return false };
-    let Some(catalog) = snapshot.pools.get(&claim.pool) else { return false };
+    let Some(claim) = &node.claim else {
+        return false;
+    };
+    let Some(catalog) = snapshot.pools.get(&claim.pool) else {
+        return false;
+    };
     if !claim.conditions.initialized || catalog.pool.replicas.is_some() {
         return false;
     }
     let since = claim.initialized_at.or(Some(claim.created));
     let wait = catalog.pool.disruption.consolidate_after;
-    matches!(consolidatable(wait, since, claim.last_pod_event, now), Consolidatable::At(_))
+    matches!(
+        consolidatable(wait, since, claim.last_pod_event, now),
+        Consolidatable::At(_)
+    )
 }

@@ -11,8 +11,13 @@ fn check(text: &str) -> String {
 
 fn check_with(text: &str, spot_to_spot: bool) -> String {
     let fixture = fixture::parse(text);
-    let policy = DisruptionPolicy { scheduling: OPTIONS, spot_to_spot };
-    let budget = StepBudget { simulations_max: 1000 };
+    let policy = DisruptionPolicy {
+        scheduling: OPTIONS,
+        spot_to_spot,
+    };
+    let budget = StepBudget {
+        simulations_max: 1000,
+    };
     fixture::render_plan(&plan_disruption(&fixture.snapshot, &policy, NOW, budget))
 }
 
@@ -170,14 +175,19 @@ fn a_settling_node_does_not_take_pods_of_candidates() {
 
 #[test]
 fn the_step_budget_bounds_the_work() {
-    let fixture = fixture::parse("
+    let fixture = fixture::parse(
+        "
         pool general types=D4s_v5 capacity=on-demand budget=100%
         node a D4s_v5 pool=general
         node b D4s_v5 pool=general
         pods a x1 3cpu 1Gi on=a
         pods b x1 3cpu 1Gi on=b
-    ");
-    let policy = DisruptionPolicy { scheduling: OPTIONS, spot_to_spot: false };
+    ",
+    );
+    let policy = DisruptionPolicy {
+        scheduling: OPTIONS,
+        spot_to_spot: false,
+    };
     let budget = StepBudget { simulations_max: 2 };
     let plan = plan_disruption(&fixture.snapshot, &policy, NOW, budget);
     assert_snapshot!(fixture::render_plan(&plan), @r"
@@ -188,24 +198,44 @@ fn the_step_budget_bounds_the_work() {
 
 #[test]
 fn a_command_is_checked_again_before_it_is_carried_out() {
-    let before = fixture::parse("
+    let before = fixture::parse(
+        "
         pool general types=D2s_v5,D16s_v5 capacity=on-demand budget=100%
         node a D16s_v5 pool=general
         node b D16s_v5 pool=general
         pods web x1 1cpu 1Gi on=b
-    ");
-    let policy = DisruptionPolicy { scheduling: OPTIONS, spot_to_spot: false };
-    let budget = StepBudget { simulations_max: 10 };
-    let empty = plan_disruption(&before.snapshot, &policy, NOW, budget).commands.remove(0);
-    assert_eq!(validate(&before.snapshot, &policy, NOW, &empty).as_ref(), Ok(&empty));
+    ",
+    );
+    let policy = DisruptionPolicy {
+        scheduling: OPTIONS,
+        spot_to_spot: false,
+    };
+    let budget = StepBudget {
+        simulations_max: 10,
+    };
+    let empty = plan_disruption(&before.snapshot, &policy, NOW, budget)
+        .commands
+        .remove(0);
+    assert_eq!(
+        validate(&before.snapshot, &policy, NOW, &empty).as_ref(),
+        Ok(&empty)
+    );
     let mut used = before.snapshot.clone();
     used.nodes[0].nominated_until = Some(NOW + jiff::SignedDuration::from_secs(5));
-    assert_eq!(validate(&used, &policy, NOW, &empty), Err(super::Blocked::Nominated));
+    assert_eq!(
+        validate(&used, &policy, NOW, &empty),
+        Err(super::Blocked::Nominated)
+    );
 
     let mut replaced = before.snapshot.clone();
     replaced.nodes.remove(0);
-    let replace = plan_disruption(&replaced, &policy, NOW, budget).commands.remove(0);
-    assert_eq!(validate(&replaced, &policy, NOW, &replace).as_ref(), Ok(&replace));
+    let replace = plan_disruption(&replaced, &policy, NOW, budget)
+        .commands
+        .remove(0);
+    assert_eq!(
+        validate(&replaced, &policy, NOW, &replace).as_ref(),
+        Ok(&replace)
+    );
     assert_eq!(
         validate(&before.snapshot, &policy, NOW, &replace),
         Err(super::Blocked::PodsWouldNotFit),

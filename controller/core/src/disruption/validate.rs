@@ -81,7 +81,9 @@ fn still_holds<'c, 'a>(
     }
     let pool = &candidate.pool.name;
     if budgets.left(pool) == 0 {
-        return Err(Blocked::Budget { allowed: budgets.total(pool) });
+        return Err(Blocked::Budget {
+            allowed: budgets.total(pool),
+        });
     }
     budgets.take(pool);
     Ok(candidate)
@@ -103,10 +105,20 @@ fn resimulate<'a>(
         ([claim], [planned]) => {
             let engine = &simulator.engine;
             let catalog = &engine.catalogs[engine.templates[claim.template].catalog];
-            let possible: BTreeSet<&InstanceTypeName> =
-                claim.types.iter().map(|index| &catalog.types[index].name).collect();
-            let subset = planned.instance_types.iter().all(|name| possible.contains(name));
-            if subset { Ok(()) } else { Err(Blocked::PodsWouldNotFit) }
+            let possible: BTreeSet<&InstanceTypeName> = claim
+                .types
+                .iter()
+                .map(|index| &catalog.types[index].name)
+                .collect();
+            let subset = planned
+                .instance_types
+                .iter()
+                .all(|name| possible.contains(name));
+            if subset {
+                Ok(())
+            } else {
+                Err(Blocked::PodsWouldNotFit)
+            }
         }
         _ => Err(Blocked::PodsWouldNotFit),
     }

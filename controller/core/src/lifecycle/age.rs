@@ -49,7 +49,11 @@ pub fn liveness(input: &LivenessInput, now: Timestamp) -> Liveness {
     if now >= registration_until {
         return Liveness::RegistrationTimeout;
     }
-    let next = if input.launched { registration_until } else { launch_until.min(registration_until) };
+    let next = if input.launched {
+        registration_until
+    } else {
+        launch_until.min(registration_until)
+    };
     Liveness::WaitUntil(next)
 }
 
@@ -65,10 +69,20 @@ pub enum Expiration {
 }
 
 /// Whether a claim's lifetime has ended.
-pub fn expiration(created: Timestamp, expire_after: Option<Duration>, now: Timestamp) -> Expiration {
-    let Some(expire_after) = expire_after else { return Expiration::Never };
+pub fn expiration(
+    created: Timestamp,
+    expire_after: Option<Duration>,
+    now: Timestamp,
+) -> Expiration {
+    let Some(expire_after) = expire_after else {
+        return Expiration::Never;
+    };
     let end = after(created, expire_after);
-    if now < end { Expiration::At(end) } else { Expiration::Expired }
+    if now < end {
+        Expiration::At(end)
+    } else {
+        Expiration::Expired
+    }
 }
 
 /// Whether a node has seen no pod come or go for long enough.
@@ -96,7 +110,11 @@ pub fn consolidatable(
         return Consolidatable::No;
     };
     let from = after(last_pod_event.unwrap_or(initialized_at), wait);
-    if now < from { Consolidatable::At(from) } else { Consolidatable::Yes }
+    if now < from {
+        Consolidatable::At(from)
+    } else {
+        Consolidatable::Yes
+    }
 }
 
 /// `start + duration`, at most the last representable time.
@@ -125,10 +143,16 @@ mod tests {
         };
         assert_eq!(liveness(&waiting, at(299)), Liveness::WaitUntil(at(300)));
         assert_eq!(liveness(&waiting, at(300)), Liveness::LaunchTimeout);
-        let launched = LivenessInput { launched: true, ..waiting };
+        let launched = LivenessInput {
+            launched: true,
+            ..waiting
+        };
         assert_eq!(liveness(&launched, at(300)), Liveness::WaitUntil(at(900)));
         assert_eq!(liveness(&launched, at(900)), Liveness::RegistrationTimeout);
-        let registered = LivenessInput { registered: true, ..launched };
+        let registered = LivenessInput {
+            registered: true,
+            ..launched
+        };
         assert_eq!(liveness(&registered, at(9000)), Liveness::Registered);
     }
 
@@ -144,15 +168,30 @@ mod tests {
     fn consolidatable_counts_from_the_last_pod_event() {
         let wait = Some(Duration::from_secs(30));
         let initialized = Some(at(100));
-        assert_eq!(consolidatable(None, initialized, None, at(500)), Consolidatable::No);
-        assert_eq!(consolidatable(wait, None, None, at(500)), Consolidatable::No);
-        assert_eq!(consolidatable(wait, initialized, None, at(120)), Consolidatable::At(at(130)));
+        assert_eq!(
+            consolidatable(None, initialized, None, at(500)),
+            Consolidatable::No
+        );
+        assert_eq!(
+            consolidatable(wait, None, None, at(500)),
+            Consolidatable::No
+        );
+        assert_eq!(
+            consolidatable(wait, initialized, None, at(120)),
+            Consolidatable::At(at(130))
+        );
         assert_eq!(
             consolidatable(wait, initialized, Some(at(125)), at(130)),
             Consolidatable::At(at(155))
         );
-        assert_eq!(consolidatable(wait, initialized, Some(at(125)), at(155)), Consolidatable::Yes);
+        assert_eq!(
+            consolidatable(wait, initialized, Some(at(125)), at(155)),
+            Consolidatable::Yes
+        );
         let at_once = Some(Duration::ZERO);
-        assert_eq!(consolidatable(at_once, initialized, None, at(100)), Consolidatable::Yes);
+        assert_eq!(
+            consolidatable(at_once, initialized, None, at(100)),
+            Consolidatable::Yes
+        );
     }
 }

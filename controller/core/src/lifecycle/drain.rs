@@ -53,8 +53,8 @@ pub fn is_evictable(pod: &Pod) -> bool {
 /// The next step of draining a node with these pods. `deadline` is when the node's termination
 /// grace period ends.
 ///
-/// Pods leave in tiers: ordinary pods, then DaemonSet pods, then critical pods, then critical
-/// DaemonSet pods. A pod that cannot be evicted (`do-not-disrupt`) stays in its tier and holds up
+/// Pods leave in tiers: ordinary pods, then `DaemonSet` pods, then critical pods, then critical
+/// `DaemonSet` pods. A pod that cannot be evicted (`do-not-disrupt`) stays in its tier and holds up
 /// the later ones until the deadline forces it.
 pub fn drain(pods: &[Pod], deadline: Option<Timestamp>, now: Timestamp) -> DrainStep {
     let mut step = DrainStep::default();
@@ -65,13 +65,20 @@ pub fn drain(pods: &[Pod], deadline: Option<Timestamp>, now: Timestamp) -> Drain
             Some(deadline) if must_force(pod, deadline, now) => {
                 let seconds = deadline.duration_since(now).as_secs().max(1);
                 let grace = Duration::from_secs(seconds.unsigned_abs());
-                step.force_delete.push(ForcedDelete { pod: pod.key.clone(), grace });
+                step.force_delete.push(ForcedDelete {
+                    pod: pod.key.clone(),
+                    grace,
+                });
             }
             _ => tiers[tier(pod)].push(pod),
         }
     }
     if let Some(first) = tiers.iter().find(|pods| !pods.is_empty()) {
-        step.evict = first.iter().filter(|p| is_evictable(p)).map(|p| p.key.clone()).collect();
+        step.evict = first
+            .iter()
+            .filter(|p| is_evictable(p))
+            .map(|p| p.key.clone())
+            .collect();
     }
     step.evict.sort();
     step.force_delete.sort_by(|a, b| a.pod.cmp(&b.pod));
@@ -88,7 +95,9 @@ fn must_force(pod: &Pod, deadline: Timestamp, now: Timestamp) -> bool {
     if let Some(deletion) = pod.deletion {
         return deletion > deadline;
     }
-    let Some(grace) = pod.grace_period else { return false };
+    let Some(grace) = pod.grace_period else {
+        return false;
+    };
     SignedDuration::try_from(grace)
         .ok()
         .and_then(|grace| deadline.checked_sub(grace).ok())
@@ -96,7 +105,8 @@ fn must_force(pod: &Pod, deadline: Timestamp, now: Timestamp) -> bool {
 }
 
 fn is_stuck(pod: &Pod, now: Timestamp) -> bool {
-    pod.deletion.is_some_and(|deletion| now.duration_since(deletion) > STUCK_AFTER)
+    pod.deletion
+        .is_some_and(|deletion| now.duration_since(deletion) > STUCK_AFTER)
 }
 
 fn tolerates_disruption(pod: &Pod) -> bool {
@@ -116,7 +126,10 @@ mod tests {
 
     fn pod(name: &str, shape: PodShape) -> Pod {
         Pod {
-            key: PodKey { namespace: "default".into(), name: name.into() },
+            key: PodKey {
+                namespace: "default".into(),
+                name: name.into(),
+            },
             uid: name.into(),
             shape: Arc::new(shape),
             node: None,
@@ -138,8 +151,14 @@ mod tests {
 
     #[test]
     fn pods_leave_in_tiers() {
-        let daemon = PodShape { daemon: true, ..PodShape::default() };
-        let critical = PodShape { priority: CRITICAL_PRIORITY, ..PodShape::default() };
+        let daemon = PodShape {
+            daemon: true,
+            ..PodShape::default()
+        };
+        let critical = PodShape {
+            priority: CRITICAL_PRIORITY,
+            ..PodShape::default()
+        };
         let tolerant = PodShape {
             tolerations: vec![Toleration {
                 key: "".into(),

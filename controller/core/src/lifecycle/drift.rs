@@ -71,12 +71,20 @@ pub fn drifted(
 }
 
 fn is_sold(claim: &DriftView<'_>, labels: &Requirements, types: &[InstanceType]) -> bool {
-    let Some(name) = claim.labels.get(labels::INSTANCE_TYPE) else { return false };
-    types.iter().filter(|it| *it.name.as_str() == **name).flat_map(|it| &it.offerings).any(|o| {
-        let mut offered = Requirements::from_specs(&o.requirements);
-        offered.add(labels::ZONE.into(), Requirement::one_of([o.zone.shared()]));
-        let capacity_type = Requirement::one_of([Arc::from(o.capacity_type.as_str())]);
-        offered.add(labels::CAPACITY_TYPE.into(), capacity_type);
-        labels.compatible(&offered, UndefinedKeys::WellKnownAllowed).is_ok()
-    })
+    let Some(name) = claim.labels.get(labels::INSTANCE_TYPE) else {
+        return false;
+    };
+    types
+        .iter()
+        .filter(|it| *it.name.as_str() == **name)
+        .flat_map(|it| &it.offerings)
+        .any(|o| {
+            let mut offered = Requirements::from_specs(&o.requirements);
+            offered.add(labels::ZONE.into(), Requirement::one_of([o.zone.shared()]));
+            let capacity_type = Requirement::one_of([Arc::from(o.capacity_type.as_str())]);
+            offered.add(labels::CAPACITY_TYPE.into(), capacity_type);
+            labels
+                .compatible(&offered, UndefinedKeys::WellKnownAllowed)
+                .is_ok()
+        })
 }

@@ -76,15 +76,28 @@ pub fn initialization(
         return Err(NotInitialized::NodeNotReady);
     }
     for startup in startup_taints {
-        if let Some(taint) = node.taints.iter().find(|taint| taints::matches(taint, startup)) {
-            return Err(NotInitialized::StartupTaintsExist { taint: taints::display(taint) });
+        if let Some(taint) = node
+            .taints
+            .iter()
+            .find(|taint| taints::matches(taint, startup))
+        {
+            return Err(NotInitialized::StartupTaintsExist {
+                taint: taints::display(taint),
+            });
         }
     }
     if let Some(taint) = node.taints.iter().find(|taint| taints::is_ephemeral(taint)) {
-        return Err(NotInitialized::KnownEphemeralTaintsExist { taint: taints::display(taint) });
+        return Err(NotInitialized::KnownEphemeralTaintsExist {
+            taint: taints::display(taint),
+        });
     }
-    match requests.iter().find(|(name, _)| node.allocatable.get(name) == 0) {
-        Some((name, _)) => Err(NotInitialized::ResourceNotRegistered { resource: name.into() }),
+    match requests
+        .iter()
+        .find(|(name, _)| node.allocatable.get(name) == 0)
+    {
+        Some((name, _)) => Err(NotInitialized::ResourceNotRegistered {
+            resource: name.into(),
+        }),
         None => Ok(()),
     }
 }
@@ -96,13 +109,20 @@ mod tests {
 
     #[test]
     fn the_first_criterion_that_fails_is_the_reason() {
-        let startup =
-            Taint { key: "example.com/agent".into(), value: "".into(), effect: Effect::NoExecute };
-        let requests =
-            Resources::from_quantities([("cpu", "1"), ("nvidia.com/gpu", "1")]).expect("quantities");
+        let startup = Taint {
+            key: "example.com/agent".into(),
+            value: "".into(),
+            effect: Effect::NoExecute,
+        };
+        let requests = Resources::from_quantities([("cpu", "1"), ("nvidia.com/gpu", "1")])
+            .expect("quantities");
         let cpu = Resources::from_quantities([("cpu", "2")]).expect("quantities");
         let reason = |ready, taints: &[Taint], allocatable: &Resources| {
-            let facts = NodeFacts { ready, taints, allocatable };
+            let facts = NodeFacts {
+                ready,
+                taints,
+                allocatable,
+            };
             initialization(std::slice::from_ref(&startup), &requests, Some(facts))
                 .err()
                 .map(|e| (e.reason(), e.to_string()))
@@ -110,7 +130,10 @@ mod tests {
         let missing = initialization(&[], &requests, None).expect_err("no node");
         assert_eq!(missing.reason(), "NodeNotFound");
         let both = [taints::unregistered(), startup.clone()];
-        assert_eq!(reason(false, &both, &cpu).expect("not ready").0, "NodeNotReady");
+        assert_eq!(
+            reason(false, &both, &cpu).expect("not ready").0,
+            "NodeNotReady"
+        );
         assert_eq!(
             reason(true, &both, &cpu).expect("startup taint"),
             (
@@ -119,7 +142,10 @@ mod tests {
             )
         );
         let ephemeral = [taints::unregistered()];
-        assert_eq!(reason(true, &ephemeral, &cpu).expect("taint").0, "KnownEphemeralTaintsExist");
+        assert_eq!(
+            reason(true, &ephemeral, &cpu).expect("taint").0,
+            "KnownEphemeralTaintsExist"
+        );
         assert_eq!(
             reason(true, &[], &cpu).expect("no device").1,
             "Resource \"nvidia.com/gpu\" was requested but not registered"

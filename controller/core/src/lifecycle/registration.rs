@@ -44,8 +44,12 @@ pub fn registration(nodes: &[(&[Taint], bool)]) -> Result<Registration, NotRegis
         [] => Err(NotRegistered::NodeNotFound),
         [(node_taints, labelled)] => {
             let unregistered = taints::unregistered();
-            let tainted = node_taints.iter().any(|taint| taints::matches(taint, &unregistered));
-            Ok(Registration { unregistered_taint_missing: !labelled && !tainted })
+            let tainted = node_taints
+                .iter()
+                .any(|taint| taints::matches(taint, &unregistered));
+            Ok(Registration {
+                unregistered_taint_missing: !labelled && !tainted,
+            })
         }
         _ => Err(NotRegistered::MultipleNodesFound),
     }
@@ -69,8 +73,11 @@ pub fn synced_taints(
     sync: TaintSync,
 ) -> Vec<Taint> {
     let unregistered = taints::unregistered();
-    let mut result: Vec<Taint> =
-        node.iter().filter(|taint| !taints::matches(taint, &unregistered)).cloned().collect();
+    let mut result: Vec<Taint> = node
+        .iter()
+        .filter(|taint| !taints::matches(taint, &unregistered))
+        .cloned()
+        .collect();
     if sync == TaintSync::All {
         for taint in claim_taints.iter().chain(claim_startup_taints) {
             if !result.iter().any(|own| taints::matches(own, taint)) {
@@ -90,10 +97,14 @@ mod tests {
     fn exactly_one_node_registers() {
         let tainted = [taints::unregistered()];
         assert_eq!(registration(&[]), Err(NotRegistered::NodeNotFound));
-        let fine = Registration { unregistered_taint_missing: false };
+        let fine = Registration {
+            unregistered_taint_missing: false,
+        };
         assert_eq!(registration(&[(&tainted, false)]), Ok(fine));
         assert_eq!(registration(&[(&[], true)]), Ok(fine));
-        let early = Registration { unregistered_taint_missing: true };
+        let early = Registration {
+            unregistered_taint_missing: true,
+        };
         assert_eq!(registration(&[(&[], false)]), Ok(early));
         let two: [(&[Taint], bool); 2] = [(&[], true), (&[], true)];
         assert_eq!(registration(&two), Err(NotRegistered::MultipleNodesFound));
@@ -101,8 +112,15 @@ mod tests {
 
     #[test]
     fn the_claims_taints_are_added_once() {
-        let own = Taint { key: "a".into(), value: "1".into(), effect: Effect::NoSchedule };
-        let other = Taint { value: "2".into(), ..own.clone() };
+        let own = Taint {
+            key: "a".into(),
+            value: "1".into(),
+            effect: Effect::NoSchedule,
+        };
+        let other = Taint {
+            value: "2".into(),
+            ..own.clone()
+        };
         let node = [taints::unregistered(), own.clone()];
         let claim = [other];
         assert_eq!(synced_taints(&node, &claim, &[], TaintSync::All), [own]);

@@ -100,7 +100,11 @@ impl InstanceType {
         allocatable.sub_assign(&self.overhead.kube_reserved);
         allocatable.sub_assign(&self.overhead.system_reserved);
         allocatable.sub_assign(&self.overhead.eviction_threshold);
-        let huge = self.capacity.extended.iter().filter(|(name, _)| name.starts_with("hugepages-"));
+        let huge = self
+            .capacity
+            .extended
+            .iter()
+            .filter(|(name, _)| name.starts_with("hugepages-"));
         let reserved = huge.fold(0_i64, |sum, (_, &bytes)| sum.saturating_add(bytes));
         if reserved > 0 {
             allocatable.memory_bytes = allocatable.memory_bytes.saturating_sub(reserved).max(0);

@@ -64,6 +64,10 @@ pub struct ClaimView {
 /// effective view (Node where it is registered, NodeClaim before).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is one observed fact")]
+#[expect(
+    clippy::struct_field_names,
+    reason = "the Node object beside the claim"
+)]
 pub struct Node {
     /// The Node's name; for an in-flight claim, the claim's.
     pub name: NodeName,

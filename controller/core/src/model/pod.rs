@@ -45,7 +45,7 @@ pub struct PodShape {
     pub volume_requirements: Vec<Vec<Vec<RequirementSpec>>>,
     /// `spec.priority`.
     pub priority: i32,
-    /// Owned by a DaemonSet.
+    /// Owned by a `DaemonSet`.
     pub daemon: bool,
 }
 
@@ -73,7 +73,7 @@ pub struct Pod {
     pub mirror: bool,
     /// `Ready` condition is true.
     pub ready: bool,
-    /// Owned by a StatefulSet: its successor waits until it is gone.
+    /// Owned by a `StatefulSet`: its successor waits until it is gone.
     pub stateful: bool,
     /// `spec.terminationGracePeriodSeconds`.
     pub grace_period: Option<Duration>,

@@ -19,7 +19,7 @@ pub struct PoolCatalog {
     pub instance_types: Arc<Vec<InstanceType>>,
 }
 
-/// A PodDisruptionBudget with its published status.
+/// A `PodDisruptionBudget` with its published status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodDisruptionBudget {
     /// Namespace.
@@ -43,9 +43,9 @@ pub struct Snapshot {
     pub nodes: Vec<Node>,
     /// Pending pods that are ours to serve, in creation order.
     pub pending: Vec<Pod>,
-    /// One shape per DaemonSet, for the overhead of new nodes.
+    /// One shape per `DaemonSet`, for the overhead of new nodes.
     pub daemons: Vec<Arc<PodShape>>,
-    /// PodDisruptionBudgets by namespace and name.
+    /// `PodDisruptionBudgets` by namespace and name.
     pub budgets: Vec<PodDisruptionBudget>,
     /// Labels of namespaces, for namespace selectors.
     pub namespaces: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Arc<str>>>,

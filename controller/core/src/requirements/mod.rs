@@ -84,6 +84,11 @@ impl RequirementSpec {
         operator: Operator,
         values: impl IntoIterator<Item = Arc<str>>,
     ) -> Self {
-        Self { key: key.into(), operator, values: values.into_iter().collect(), min_values: None }
+        Self {
+            key: key.into(),
+            operator,
+            values: values.into_iter().collect(),
+            min_values: None,
+        }
     }
 }

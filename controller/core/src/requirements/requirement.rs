@@ -30,29 +30,52 @@ impl Requirement {
 
     /// The label is absent.
     pub fn does_not_exist() -> Self {
-        Self { complement: false, ..Self::exists() }
+        Self {
+            complement: false,
+            ..Self::exists()
+        }
     }
 
     /// The label is one of the values; absent when there is none.
     pub fn one_of(values: impl IntoIterator<Item = Arc<str>>) -> Self {
-        Self { values: values.into_iter().collect(), ..Self::does_not_exist() }
+        Self {
+            values: values.into_iter().collect(),
+            ..Self::does_not_exist()
+        }
     }
 
     /// The label is none of the values.
     pub fn none_of(values: impl IntoIterator<Item = Arc<str>>) -> Self {
-        Self { values: values.into_iter().collect(), ..Self::exists() }
+        Self {
+            values: values.into_iter().collect(),
+            ..Self::exists()
+        }
     }
 
     /// Reads a requirement as written. A bound whose value is no integer allows nothing, because
     /// validation has refused it before.
     pub fn from_spec(spec: &RequirementSpec) -> Self {
-        let values = || spec.values.iter().map(|v| crate::labels::canonical_value(&spec.key, v));
-        let bound = || spec.values.first().and_then(|value| value.parse::<i64>().ok());
+        let values = || {
+            spec.values
+                .iter()
+                .map(|v| crate::labels::canonical_value(&spec.key, v))
+        };
+        let bound = || {
+            spec.values
+                .first()
+                .and_then(|value| value.parse::<i64>().ok())
+        };
         let at_least = |n: Option<i64>| {
-            n.map_or(Self::does_not_exist(), |n| Self { at_least: Some(n), ..Self::exists() })
+            n.map_or(Self::does_not_exist(), |n| Self {
+                at_least: Some(n),
+                ..Self::exists()
+            })
         };
         let at_most = |n: Option<i64>| {
-            n.map_or(Self::does_not_exist(), |n| Self { at_most: Some(n), ..Self::exists() })
+            n.map_or(Self::does_not_exist(), |n| Self {
+                at_most: Some(n),
+                ..Self::exists()
+            })
         };
         let requirement = match spec.operator {
             Operator::In => Self::one_of(values()),
@@ -64,7 +87,10 @@ impl Requirement {
             Operator::Lt => at_most(bound().and_then(|n| n.checked_sub(1))),
             Operator::Lte => at_most(bound()),
         };
-        Self { min_values: spec.min_values, ..requirement }
+        Self {
+            min_values: spec.min_values,
+            ..requirement
+        }
     }
 
     /// Whether the label may have this value.
@@ -119,7 +145,10 @@ impl Requirement {
         let at_most = min_present(self.at_most, other.at_most);
         let min_values = self.min_values.max(other.min_values);
         if at_least.zip(at_most).is_some_and(|(low, high)| low > high) {
-            return Self { min_values, ..Self::does_not_exist() };
+            return Self {
+                min_values,
+                ..Self::does_not_exist()
+            };
         }
         let complement = self.complement && other.complement;
         let merged: BTreeSet<Arc<str>> = match (self.complement, other.complement) {
@@ -128,7 +157,13 @@ impl Requirement {
             (false, true) => self.values.difference(&other.values).cloned().collect(),
             (false, false) => self.values.intersection(&other.values).cloned().collect(),
         };
-        let mut result = Self { complement, values: merged, at_least, at_most, min_values };
+        let mut result = Self {
+            complement,
+            values: merged,
+            at_least,
+            at_most,
+            min_values,
+        };
         let bounded = result.clone();
         result.values.retain(|value| bounded.within_bounds(value));
         if !complement {
@@ -147,14 +182,24 @@ impl Requirement {
         }
         match (self.complement, other.complement) {
             (true, true) => true,
-            (false, _) => self.values.iter().any(|v| self.within_bounds(v) && other.has(v)),
-            (true, false) => other.values.iter().any(|v| other.within_bounds(v) && self.has(v)),
+            (false, _) => self
+                .values
+                .iter()
+                .any(|v| self.within_bounds(v) && other.has(v)),
+            (true, false) => other
+                .values
+                .iter()
+                .any(|v| other.within_bounds(v) && self.has(v)),
         }
     }
 
     /// A concrete value when exactly one is allowed.
     pub fn single_value(&self) -> Option<&Arc<str>> {
-        if self.complement || self.values.len() > 1 { None } else { self.values.first() }
+        if self.complement || self.values.len() > 1 {
+            None
+        } else {
+            self.values.first()
+        }
     }
 
     /// As the API writes it: at most two entries (both bounds).

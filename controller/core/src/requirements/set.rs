@@ -61,16 +61,17 @@ impl Requirements {
         let mut requirements = Self::new();
         for spec in specs {
             let key = labels::canonical_key(&spec.key);
-            let spec = RequirementSpec { key: Arc::clone(&key), ..spec.clone() };
+            let spec = RequirementSpec {
+                key: Arc::clone(&key),
+                ..spec.clone()
+            };
             requirements.add(key, Requirement::from_spec(&spec));
         }
         requirements
     }
 
     /// Every label as a requirement for exactly its value.
-    pub fn from_labels<'a>(
-        labels: impl IntoIterator<Item = (&'a Arc<str>, &'a Arc<str>)>,
-    ) -> Self {
+    pub fn from_labels<'a>(labels: impl IntoIterator<Item = (&'a Arc<str>, &'a Arc<str>)>) -> Self {
         let mut requirements = Self::new();
         for (key, value) in labels {
             let key = labels::canonical_key(key);
@@ -104,7 +105,9 @@ impl Requirements {
 
     /// Whether the key may have the value; an unrestricted key may have any.
     pub fn has(&self, key: &str, value: &str) -> bool {
-        self.0.get(key).is_none_or(|requirement| requirement.has(value))
+        self.0
+            .get(key)
+            .is_none_or(|requirement| requirement.has(value))
     }
 
     /// Drops the requirement for a key.
@@ -128,12 +131,18 @@ impl Requirements {
     /// # Errors
     ///
     /// The first key, in key order, over which they exclude each other.
-    pub fn compatible(&self, incoming: &Self, undefined: UndefinedKeys) -> Result<(), Incompatible> {
+    pub fn compatible(
+        &self,
+        incoming: &Self,
+        undefined: UndefinedKeys,
+    ) -> Result<(), Incompatible> {
         for (key, requirement) in &incoming.0 {
             let allowed =
                 undefined == UndefinedKeys::WellKnownAllowed && labels::is_well_known(key);
             if !allowed && !self.0.contains_key(key) && !requirement.allows_absence() {
-                return Err(Incompatible::Undefined { key: Arc::clone(key) });
+                return Err(Incompatible::Undefined {
+                    key: Arc::clone(key),
+                });
             }
         }
         self.intersects(incoming)
@@ -146,7 +155,9 @@ impl Requirements {
     /// The first key, in key order, over which they exclude each other.
     pub fn intersects(&self, other: &Self) -> Result<(), Incompatible> {
         for (key, incoming) in &other.0 {
-            let Some(existing) = self.0.get(key) else { continue };
+            let Some(existing) = self.0.get(key) else {
+                continue;
+            };
             let both_absent = existing.allows_absence() && incoming.allows_absence();
             if !both_absent && !existing.has_intersection(incoming) {
                 return Err(Incompatible::Disjoint {
@@ -161,7 +172,10 @@ impl Requirements {
 
     /// As the API writes them, in key order.
     pub fn to_specs(&self) -> Vec<RequirementSpec> {
-        self.0.iter().flat_map(|(key, requirement)| requirement.to_specs(key)).collect()
+        self.0
+            .iter()
+            .flat_map(|(key, requirement)| requirement.to_specs(key))
+            .collect()
     }
 }
 

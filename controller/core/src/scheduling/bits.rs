@@ -24,7 +24,9 @@ impl Bits {
     }
 
     pub(crate) fn get(&self, index: usize) -> bool {
-        self.0.get(index / WORD).is_some_and(|word| word >> (index % WORD) & 1 == 1)
+        self.0
+            .get(index / WORD)
+            .is_some_and(|word| word >> (index % WORD) & 1 == 1)
     }
 
     /// Adds an element, growing if need be.

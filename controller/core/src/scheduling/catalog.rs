@@ -85,7 +85,8 @@ impl ResourceColumn {
     }
 
     fn at_least(&self, amount: i64) -> Option<&Bits> {
-        self.at_least.get(self.amounts.partition_point(|&have| have < amount))
+        self.at_least
+            .get(self.amounts.partition_point(|&have| have < amount))
     }
 }
 
@@ -130,11 +131,18 @@ impl Catalog {
 
     pub(crate) fn new(types: Arc<Vec<InstanceType>>, universe: &Universe) -> Self {
         let len = types.len();
-        let reqs: Vec<ReqSet> =
-            types.iter().map(|it| ReqSet::new(&type_requirements(it), universe)).collect();
-        let allocatable: Vec<Amounts> =
-            types.iter().map(|it| universe.amounts(&it.allocatable())).collect();
-        let capacity = types.iter().map(|it| universe.amounts(&it.capacity)).collect();
+        let reqs: Vec<ReqSet> = types
+            .iter()
+            .map(|it| ReqSet::new(&type_requirements(it), universe))
+            .collect();
+        let allocatable: Vec<Amounts> = types
+            .iter()
+            .map(|it| universe.amounts(&it.allocatable()))
+            .collect();
+        let capacity = types
+            .iter()
+            .map(|it| universe.amounts(&it.capacity))
+            .collect();
         let mut sound = Bits::none(len);
         for (index, amounts) in allocatable.iter().enumerate() {
             if amounts.iter().all(|&amount| amount >= 0) {
@@ -144,13 +152,25 @@ impl Catalog {
         let columns = (0..universe.resource_count())
             .map(|r| ResourceColumn::new(allocatable.iter().map(move |a| a[r]), len))
             .collect();
-        let keys = (0..universe.key_count()).map(|k| key_column(k, &reqs, universe)).collect();
+        let keys = (0..universe.key_count())
+            .map(|k| key_column(k, &reqs, universe))
+            .collect();
         let cells = cells(&types, universe);
         let mut cell_keys = Bits::none(universe.key_count());
         for (key, _) in cells.iter().flat_map(|cell| cell.reqs.iter()) {
             cell_keys.insert(key);
         }
-        Self { types, reqs, allocatable, capacity, sound, keys, columns, cells, cell_keys }
+        Self {
+            types,
+            reqs,
+            allocatable,
+            capacity,
+            sound,
+            keys,
+            columns,
+            cells,
+            cell_keys,
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -208,7 +228,9 @@ impl Catalog {
     /// How many distinct values of a label the types have among them.
     pub(crate) fn distinct_values(&self, key: KeyId, types: &Bits) -> u32 {
         let listed = |allowing: &&Bits| {
-            allowing.iter().any(|index| types.get(index) && !self.keys[key].complement.get(index))
+            allowing
+                .iter()
+                .any(|index| types.get(index) && !self.keys[key].complement.get(index))
         };
         u32::try_from(self.keys[key].allowing.iter().filter(listed).count()).unwrap_or(u32::MAX)
     }
@@ -233,16 +255,19 @@ impl Catalog {
         reqs: &ReqSet,
         universe: &Universe,
     ) -> Vec<(Price, usize)> {
-        let cells: Vec<&Cell> =
-            self.cells.iter().filter(|cell| cell.agrees(reqs, universe)).collect();
+        let cells: Vec<&Cell> = self
+            .cells
+            .iter()
+            .filter(|cell| cell.agrees(reqs, universe))
+            .collect();
         let price = |index| {
             let sold = cells.iter().filter(|cell| cell.available.get(index));
-            sold.map(|cell| cell.price[index]).min().map(|price| (price, index))
+            sold.map(|cell| cell.price[index])
+                .min()
+                .map(|price| (price, index))
         };
         let mut order: Vec<(Price, usize)> = types.iter().filter_map(price).collect();
-        order.sort_by(|a, b| {
-            (a.0, &self.types[a.1].name).cmp(&(b.0, &self.types[b.1].name))
-        });
+        order.sort_by(|a, b| (a.0, &self.types[a.1].name).cmp(&(b.0, &self.types[b.1].name)));
         order
     }
 
@@ -255,10 +280,15 @@ impl Catalog {
         universe: &Universe,
     ) -> Option<Price> {
         let sold = || {
-            self.cells.iter().filter(|c| c.available.get(index) && c.agrees(reqs, universe))
+            self.cells
+                .iter()
+                .filter(|c| c.available.get(index) && c.agrees(reqs, universe))
         };
         let first = sold().map(|cell| cell.capacity_type).min()?;
-        sold().filter(|cell| cell.capacity_type == first).map(|cell| cell.price[index]).max()
+        sold()
+            .filter(|cell| cell.capacity_type == first)
+            .map(|cell| cell.price[index])
+            .max()
     }
 }
 
@@ -300,7 +330,11 @@ fn cells(types: &[InstanceType], universe: &Universe) -> Vec<Cell> {
     let mut cells: BTreeMap<(&Zone, CapacityType, &[RequirementSpec]), Cell> = BTreeMap::new();
     for (index, instance_type) in types.iter().enumerate() {
         for offering in &instance_type.offerings {
-            let key = (&offering.zone, offering.capacity_type, &offering.requirements[..]);
+            let key = (
+                &offering.zone,
+                offering.capacity_type,
+                &offering.requirements[..],
+            );
             let cell = cells.entry(key).or_insert_with(|| {
                 let (zone, capacity_type, specs) = key;
                 let requirements = offering_requirements(zone, capacity_type, specs);

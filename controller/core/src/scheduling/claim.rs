@@ -18,7 +18,7 @@ pub(crate) struct Claim {
     pub(crate) template: usize,
     pub(crate) reqs: ReqSet,
     pub(crate) types: Bits,
-    /// Requests of its pods, without DaemonSet pods.
+    /// Requests of its pods, without `DaemonSet` pods.
     pub(crate) total: Amounts,
     pub(crate) pods: Vec<usize>,
     ports: Vec<HostPort>,
@@ -44,7 +44,14 @@ pub(crate) struct Narrowed {
 impl Claim {
     pub(crate) fn new(template: usize, reqs: ReqSet, types: Bits, universe: &Universe) -> Self {
         let total = Amounts::from_elem(0, universe.resource_count());
-        Self { template, reqs, types, total, pods: Vec::new(), ports: Vec::new() }
+        Self {
+            template,
+            reqs,
+            types,
+            total,
+            pods: Vec::new(),
+            ports: Vec::new(),
+        }
     }
 
     pub(crate) fn as_base(&self) -> Base<'_> {
@@ -71,7 +78,10 @@ pub(crate) fn narrow(engine: &Engine<'_>, base: &Base<'_>, class: ClassId) -> Op
     let template = &engine.templates[base.template];
     let catalog = &engine.catalogs[template.catalog];
     let ports = &class.shape.host_ports;
-    if ports.iter().any(|port| base.ports.iter().any(|taken| ports_conflict(port, taken))) {
+    if ports
+        .iter()
+        .any(|port| base.ports.iter().any(|taken| ports_conflict(port, taken)))
+    {
         return None;
     }
     let total = plus(base.total, &class.requests);
@@ -154,7 +164,9 @@ pub(crate) fn fresh<'e>(engine: &'e mut Engine<'_>, class: ClassId, template: us
         let computed = compute_fresh(engine, class, template);
         engine.classes[class].fresh[template] = Some(computed);
     }
-    engine.classes[class].fresh[template].as_ref().expect("computed above")
+    engine.classes[class].fresh[template]
+        .as_ref()
+        .expect("computed above")
 }
 
 fn compute_fresh(engine: &Engine<'_>, class: ClassId, template: usize) -> Fresh {
@@ -171,14 +183,23 @@ fn compute_fresh(engine: &Engine<'_>, class: ClassId, template: usize) -> Fresh 
         }
     }
     let total = Amounts::from_elem(0, engine.universe.resource_count());
-    let base = Base { template, reqs: &reqs, types: &from.types, total: &total, ports: &[] };
+    let base = Base {
+        template,
+        reqs: &reqs,
+        types: &from.types,
+        total: &total,
+        ports: &[],
+    };
     match narrow(engine, &base, class) {
         None => Fresh::Never,
         Some(mut narrowed) => {
             if engine.options.min_values == MinValuesPolicy::BestEffort {
                 lower_min_values(engine, template, &mut narrowed);
             }
-            Fresh::Fits { reqs: narrowed.reqs, types: narrowed.types }
+            Fresh::Fits {
+                reqs: narrowed.reqs,
+                types: narrowed.types,
+            }
         }
     }
 }
@@ -187,7 +208,9 @@ fn lower_min_values(engine: &Engine<'_>, template: usize, narrowed: &mut Narrowe
     let from = &engine.templates[template];
     let catalog = &engine.catalogs[from.catalog];
     for (key, original) in from.reqs.iter() {
-        let Some(need) = original.min_values else { continue };
+        let Some(need) = original.min_values else {
+            continue;
+        };
         let have = catalog.distinct_values(key, &narrowed.types);
         if let Some(req) = narrowed.reqs.get(key) {
             let lowered = Rc::new(req.with_min_values(Some(need.min(have))));
@@ -211,18 +234,30 @@ impl Limits {
         let limited = |template: &super::template::Template<'_>| {
             let pool = template.pool;
             let resources = pool.limits.iter().filter_map(|(name, &limit)| {
-                engine.universe.resource(name).map(|resource| (resource, limit))
+                engine
+                    .universe
+                    .resource(name)
+                    .map(|resource| (resource, limit))
             });
             let nodes = pool.limits.get(quantity::NODES).copied();
-            let mut limits = Self { resources: resources.collect(), nodes };
+            let mut limits = Self {
+                resources: resources.collect(),
+                nodes,
+            };
             if limits.resources.is_empty() && limits.nodes.is_none() {
                 return limits;
             }
             for (index, base) in engine.nodes.iter().enumerate() {
-                let ours = base.node.claim.as_ref().is_some_and(|claim| claim.pool == pool.name);
+                let ours = base
+                    .node
+                    .claim
+                    .as_ref()
+                    .is_some_and(|claim| claim.pool == pool.name);
                 if ours && engine.active.get(index) && !excluded.get(index) {
                     limits.subtract(|resource| {
-                        base.node.capacity.get(engine.universe.resource_name(resource))
+                        base.node
+                            .capacity
+                            .get(engine.universe.resource_name(resource))
                     });
                 }
             }
@@ -241,12 +276,7 @@ impl Limits {
     }
 
     /// Drops types that would exceed a limit; `false` when nothing is left.
-    pub(crate) fn restrict(
-        &self,
-        engine: &Engine<'_>,
-        template: usize,
-        types: &mut Bits,
-    ) -> bool {
+    pub(crate) fn restrict(&self, engine: &Engine<'_>, template: usize, types: &mut Bits) -> bool {
         if self.nodes.is_some_and(|left| left <= 0) {
             return false;
         }
@@ -269,7 +299,10 @@ impl Limits {
     ) -> Option<usize> {
         let capacity = &engine.catalogs[engine.templates[template].catalog].capacity[index];
         let over = |&&(resource, left): &&(usize, i64)| capacity[resource] > left;
-        self.resources.iter().find(over).map(|&(resource, _)| resource)
+        self.resources
+            .iter()
+            .find(over)
+            .map(|&(resource, _)| resource)
     }
 
     /// Whether the limit on nodes is used up.
@@ -281,7 +314,11 @@ impl Limits {
     pub(crate) fn take(&mut self, engine: &Engine<'_>, template: usize, types: &Bits) {
         let catalog = &engine.catalogs[engine.templates[template].catalog];
         self.subtract(|resource| {
-            types.iter().map(|index| catalog.capacity[index][resource]).max().unwrap_or(0)
+            types
+                .iter()
+                .map(|index| catalog.capacity[index][resource])
+                .max()
+                .unwrap_or(0)
         });
     }
 }

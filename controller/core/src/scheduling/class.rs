@@ -29,12 +29,23 @@ pub(crate) struct Class {
     pub(crate) strict: ReqSet,
     /// Alternatives of the pod's volumes; one empty set without volumes.
     pub(crate) volumes: Vec<ReqSet>,
-    /// The class with one soft constraint less; `None` until asked for.
-    pub(crate) relaxed: Option<Option<ClassId>>,
+    /// The class with one soft constraint less.
+    pub(crate) relaxed: Relaxed,
     /// Existing nodes that take one such pod when nothing else is placed; `None` until asked for.
     pub(crate) nodes: Option<Bits>,
     /// What a new claim of each template would look like; by template, `None` until asked for.
     pub(crate) fresh: Vec<Option<Fresh>>,
+}
+
+/// What is known about a class's relaxed form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Relaxed {
+    /// Nobody has asked yet.
+    Unknown,
+    /// There is nothing to drop.
+    Hard,
+    /// It is this class.
+    To(ClassId),
 }
 
 /// A new claim for one pod of a class, before limits and topology.
@@ -62,7 +73,7 @@ impl Class {
                 .map(|alternative| ReqSet::new(alternative, universe))
                 .collect(),
             shape,
-            relaxed: None,
+            relaxed: Relaxed::Unknown,
             nodes: None,
             fresh: Vec::new(),
         }
@@ -71,7 +82,10 @@ impl Class {
     /// Interns everything the shape and its relaxed forms mention.
     pub(crate) fn intern(shape: &PodShape, universe: &mut Universe) {
         universe.add_labels(&shape.node_selector);
-        let preferred = shape.preferred_affinity.iter().map(|term| &term.requirements);
+        let preferred = shape
+            .preferred_affinity
+            .iter()
+            .map(|term| &term.requirements);
         for specs in shape.required_affinity.iter().chain(preferred) {
             universe.add_specs(specs);
         }
@@ -116,7 +130,11 @@ pub(crate) fn relax(shape: &PodShape, tolerate_prefer_no_schedule: bool) -> Opti
     {
         return Some(relaxed);
     }
-    if let Some(index) = relaxed.spread.iter().position(|constraint| !constraint.hard) {
+    if let Some(index) = relaxed
+        .spread
+        .iter()
+        .position(|constraint| !constraint.hard)
+    {
         relaxed.spread.swap_remove(index);
         return Some(relaxed);
     }
@@ -169,13 +187,16 @@ fn full_requirements(shape: &PodShape) -> Requirements {
 fn volume_alternatives(shape: &PodShape) -> Vec<Requirements> {
     let mut product = vec![Requirements::new()];
     for volume in &shape.volume_requirements {
-        let terms: Vec<Requirements> = volume.iter().map(|specs| Requirements::from_specs(specs)).collect();
+        let terms: Vec<Requirements> = volume.iter().map(Requirements::from_specs).collect();
         if terms.is_empty() {
             continue;
         }
         let mut next = Vec::new();
         let mut impossible = None;
-        for (base, term) in product.iter().flat_map(|b| terms.iter().map(move |t| (b, t))) {
+        for (base, term) in product
+            .iter()
+            .flat_map(|b| terms.iter().map(move |t| (b, t)))
+        {
             let mut merged = base.clone();
             merged.intersect(term);
             if base.intersects(term).is_ok() {

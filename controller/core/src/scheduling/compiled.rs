@@ -38,12 +38,22 @@ impl Req {
 
     /// One of the known values in `bits`.
     pub(crate) fn one_of(bits: Bits) -> Self {
-        Self { complement: false, exclusions: false, bits, low: None, high: None, min_values: None }
+        Self {
+            complement: false,
+            exclusions: false,
+            bits,
+            low: None,
+            high: None,
+            min_values: None,
+        }
     }
 
     /// The same with another number of values that must stay possible.
     pub(crate) fn with_min_values(&self, min_values: Option<u32>) -> Self {
-        Self { min_values, ..self.clone() }
+        Self {
+            min_values,
+            ..self.clone()
+        }
     }
 
     pub(crate) fn is_complement(&self) -> bool {
@@ -55,7 +65,11 @@ impl Req {
     }
 
     pub(crate) fn allows_absence(&self) -> bool {
-        if self.complement { self.exclusions } else { !self.bits.any() }
+        if self.complement {
+            self.exclusions
+        } else {
+            !self.bits.any()
+        }
     }
 
     /// Whether a label value may be this one; `None` is a value outside the universe.
@@ -92,22 +106,35 @@ impl Req {
         let min_values = self.min_values.max(other.min_values);
         let bits = self.bits.and(&other.bits);
         if low.zip(high).is_some_and(|(low, high)| low > high) {
-            return Self { min_values, ..Self::one_of(Bits::default()) };
+            return Self {
+                min_values,
+                ..Self::one_of(Bits::default())
+            };
         }
         if self.complement && other.complement {
             let exclusions = self.exclusions || other.exclusions;
-            return Self { complement: true, exclusions, bits, low, high, min_values };
+            return Self {
+                complement: true,
+                exclusions,
+                bits,
+                low,
+                high,
+                min_values,
+            };
         }
-        Self { min_values, ..Self::one_of(bits) }
+        Self {
+            min_values,
+            ..Self::one_of(bits)
+        }
     }
 
     /// Back to the public form.
     pub(crate) fn to_requirement(&self, key: KeyId, universe: &Universe) -> Requirement {
         let name = |value| universe.value_name(key, value).clone();
-        let bounds = [(crate::requirements::Operator::Gte, self.low), (
-            crate::requirements::Operator::Lte,
-            self.high,
-        )];
+        let bounds = [
+            (crate::requirements::Operator::Gte, self.low),
+            (crate::requirements::Operator::Lte, self.high),
+        ];
         let mut requirement = if self.complement {
             let mut bounded = Requirement::exists();
             for (operator, bound) in bounds {
@@ -135,7 +162,9 @@ impl ReqSet {
     pub(crate) fn new(requirements: &Requirements, universe: &Universe) -> Self {
         let mut set = Self::default();
         for (key, requirement) in requirements.iter() {
-            let key = universe.key(key).expect("every requirement is interned before it is compiled");
+            let key = universe
+                .key(key)
+                .expect("every requirement is interned before it is compiled");
             set.insert(key, Rc::new(Req::new(key, requirement, universe)));
         }
         set
@@ -171,7 +200,9 @@ impl ReqSet {
     /// The first key that both have and cannot agree about.
     pub(crate) fn disjoint(&self, other: &Self) -> Option<KeyId> {
         let disagrees = |key, req: &Rc<Req>| self.get(key).is_some_and(|own| !own.agrees(req));
-        other.iter().find_map(|(key, req)| disagrees(key, req).then_some(key))
+        other
+            .iter()
+            .find_map(|(key, req)| disagrees(key, req).then_some(key))
     }
 
     /// Narrows one key; says whether anything changed.

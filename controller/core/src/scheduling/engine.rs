@@ -1,19 +1,21 @@
 //! A snapshot compiled for decisions: interned, in columns, pods in classes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use super::bits::Bits;
 use super::catalog::Catalog;
-use super::class::{self, Class, ClassId};
+use super::class::{self, Class, ClassId, Relaxed};
 use super::compiled::ReqSet;
 use super::placement::{PreferencePolicy, SchedulingOptions};
 use super::template::Template;
 use super::topology::Topology;
 use super::universe::{Amounts, KeyId, NEW_HOST, Universe, ValueId};
 use crate::labels;
-use crate::model::{Effect, HostPort, InstanceType, Node, Pod, PodShape, Snapshot, Taint, Toleration};
+use crate::model::{
+    Effect, HostPort, InstanceType, Node, Pod, PodShape, Snapshot, Taint, Toleration,
+};
 use crate::quantity::Resources;
 use crate::requirements::Requirement;
 use crate::taints;
@@ -48,7 +50,7 @@ pub(crate) struct NodeBase<'a> {
     /// Value of every label that somebody asks about; `None` where nobody asks for the value.
     labels: Vec<(KeyId, Option<ValueId>)>,
     taints: Vec<Taint>,
-    /// Allocatable − pods − DaemonSet pods that are still to come.
+    /// Allocatable − pods − `DaemonSet` pods that are still to come.
     pub(crate) remaining: Amounts,
     /// Some resource is overcommitted: nothing fits.
     overcommitted: bool,
@@ -56,18 +58,32 @@ pub(crate) struct NodeBase<'a> {
     pub(crate) initialized: bool,
 }
 
+/// A label of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Label {
+    /// It is not there.
+    Absent,
+    /// It has a value that nobody has named.
+    Unnamed,
+    /// It has this value.
+    Known(ValueId),
+}
+
 impl NodeBase<'_> {
-    /// The value of a label: not there, there but not known by name, or known.
-    pub(crate) fn label(&self, key: KeyId) -> Option<Option<ValueId>> {
-        let position = self.labels.binary_search_by_key(&key, |(key, _)| *key).ok()?;
-        Some(self.labels[position].1)
+    /// The value of a label.
+    pub(crate) fn label(&self, key: KeyId) -> Label {
+        match self.labels.binary_search_by_key(&key, |(key, _)| *key) {
+            Err(_) => Label::Absent,
+            Ok(position) => self.labels[position].1.map_or(Label::Unnamed, Label::Known),
+        }
     }
 
     /// Whether the node's labels satisfy the requirements.
     pub(crate) fn satisfies(&self, reqs: &ReqSet) -> bool {
         reqs.iter().all(|(key, req)| match self.label(key) {
-            Some(value) => req.has(value),
-            None => req.allows_absence(),
+            Label::Known(value) => req.has(Some(value)),
+            Label::Unnamed => req.has(None),
+            Label::Absent => req.allows_absence(),
         })
     }
 
@@ -100,8 +116,10 @@ impl<'a> Engine<'a> {
             Class::intern(shape, &mut universe);
         }
         intern_nodes(&snapshot.nodes, &mut universe);
-        let catalogs: Vec<Catalog> =
-            catalog_types.iter().map(|types| Catalog::new(Arc::clone(types), &universe)).collect();
+        let catalogs: Vec<Catalog> = catalog_types
+            .iter()
+            .map(|types| Catalog::new(Arc::clone(types), &universe))
+            .collect();
         let prefer = |taint: &Taint| taint.effect == Effect::PreferNoSchedule;
         let mut engine = Self {
             snapshot,
@@ -145,9 +163,8 @@ impl<'a> Engine<'a> {
             self.templates.push(template);
         }
         // Weight descending, then name descending, as upstream orders pools.
-        self.templates.sort_by(|a, b| {
-            (b.pool.weight, &b.pool.name).cmp(&(a.pool.weight, &a.pool.name))
-        });
+        self.templates
+            .sort_by(|a, b| (b.pool.weight, &b.pool.name).cmp(&(a.pool.weight, &a.pool.name)));
     }
 
     fn compile_nodes(&mut self) {
@@ -161,8 +178,12 @@ impl<'a> Engine<'a> {
             })
             .collect();
         let universe = &self.universe;
-        let mut nodes: Vec<NodeBase<'a>> =
-            self.snapshot.nodes.iter().map(|node| node_base(node, &daemons, universe)).collect();
+        let mut nodes: Vec<NodeBase<'a>> = self
+            .snapshot
+            .nodes
+            .iter()
+            .map(|node| node_base(node, &daemons, universe))
+            .collect();
         nodes.sort_by(|a, b| (!a.initialized, &a.node.name).cmp(&(!b.initialized, &b.node.name)));
         for (index, base) in nodes.iter().enumerate() {
             let deleting =
@@ -204,12 +225,14 @@ impl<'a> Engine<'a> {
 
     /// The class with one soft constraint less.
     pub(crate) fn relaxed(&mut self, class: ClassId) -> Option<ClassId> {
-        if let Some(known) = self.classes[class].relaxed {
-            return known;
+        match self.classes[class].relaxed {
+            Relaxed::Unknown => {}
+            Relaxed::Hard => return None,
+            Relaxed::To(known) => return Some(known),
         }
         let shape = class::relax(&self.classes[class].shape, self.tolerate_prefer_no_schedule);
         let relaxed = shape.map(|shape| self.intern_class(Arc::new(shape)));
-        self.classes[class].relaxed = Some(relaxed);
+        self.classes[class].relaxed = relaxed.map_or(Relaxed::Hard, Relaxed::To);
         relaxed
     }
 
@@ -223,7 +246,10 @@ impl<'a> Engine<'a> {
                     && !base.overcommitted
                     && fits(&compiled.requests, &base.remaining)
                     && base.satisfies(&compiled.full)
-                    && compiled.volumes.iter().any(|alternative| base.satisfies(alternative))
+                    && compiled
+                        .volumes
+                        .iter()
+                        .any(|alternative| base.satisfies(alternative))
                     && base.tolerated_by(&compiled.shape);
                 if takes {
                     bits.insert(index);
@@ -236,7 +262,10 @@ impl<'a> Engine<'a> {
 
 /// Whether every request is at most what remains.
 pub(crate) fn fits(requests: &[i64], remaining: &[i64]) -> bool {
-    requests.iter().zip(remaining).all(|(want, have)| want <= have)
+    requests
+        .iter()
+        .zip(remaining)
+        .all(|(want, have)| want <= have)
 }
 
 /// Whether two host ports exclude each other (Karpenter `pkg/scheduling/hostportusage.go`).
@@ -248,10 +277,10 @@ pub(crate) fn ports_conflict(a: &HostPort, b: &HostPort) -> bool {
 }
 
 fn distinct_shapes<'p>(pods: impl Iterator<Item = &'p Pod>) -> Vec<Arc<PodShape>> {
-    let mut seen: BTreeMap<usize, ()> = BTreeMap::new();
+    let mut seen: BTreeSet<usize> = BTreeSet::new();
     let mut shapes = Vec::new();
     for pod in pods {
-        if seen.insert(Arc::as_ptr(&pod.shape).addr(), ()).is_none() {
+        if seen.insert(Arc::as_ptr(&pod.shape).addr()) {
             shapes.push(Arc::clone(&pod.shape));
         }
     }
@@ -265,7 +294,10 @@ fn same_catalog(a: &Arc<Vec<InstanceType>>, b: &Arc<Vec<InstanceType>>) -> bool 
 fn distinct_catalogs(snapshot: &Snapshot) -> Vec<Arc<Vec<InstanceType>>> {
     let mut distinct: Vec<Arc<Vec<InstanceType>>> = Vec::new();
     for catalog in snapshot.pools.values() {
-        if !distinct.iter().any(|types| same_catalog(types, &catalog.instance_types)) {
+        if !distinct
+            .iter()
+            .any(|types| same_catalog(types, &catalog.instance_types))
+        {
             distinct.push(Arc::clone(&catalog.instance_types));
         }
     }
@@ -298,7 +330,10 @@ fn node_base<'a>(
     for (key, value) in &node.labels {
         let key = labels::canonical_key(key);
         if let Some(id) = universe.key(&key) {
-            labels.push((id, universe.value(id, &labels::canonical_value(&key, value))));
+            labels.push((
+                id,
+                universe.value(id, &labels::canonical_value(&key, value)),
+            ));
         }
     }
     if !node.labels.contains_key(labels::HOSTNAME) {
@@ -315,15 +350,22 @@ fn node_base<'a>(
             effect: Effect::NoSchedule,
         });
     }
-    let initialized =
-        node.has_node && node.claim.as_ref().is_none_or(|claim| claim.conditions.initialized);
+    let initialized = node.has_node
+        && node
+            .claim
+            .as_ref()
+            .is_none_or(|claim| claim.conditions.initialized);
     let mut base = NodeBase {
         node,
         labels,
         taints,
         remaining: Amounts::new(),
         overcommitted: false,
-        host_ports: node.pods.iter().flat_map(|pod| &pod.shape.host_ports).collect(),
+        host_ports: node
+            .pods
+            .iter()
+            .flat_map(|pod| &pod.shape.host_ports)
+            .collect(),
         initialized,
     };
     let mut expected = Resources::default();
@@ -349,5 +391,9 @@ fn node_base<'a>(
 /// The host name requirement of a claim that has no node yet.
 pub(crate) fn new_host(universe: &Universe) -> Rc<super::compiled::Req> {
     let requirement = Requirement::one_of([NEW_HOST.into()]);
-    Rc::new(super::compiled::Req::new(universe.hostname, &requirement, universe))
+    Rc::new(super::compiled::Req::new(
+        universe.hostname,
+        &requirement,
+        universe,
+    ))
 }

@@ -1,6 +1,6 @@
 //! From filled claims to claims to create.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -25,10 +25,7 @@ pub(crate) const INSTANCE_TYPES_MAX: usize = 600;
 /// # Errors
 ///
 /// When `minValues` no longer holds then.
-pub(crate) fn truncate(
-    engine: &Engine<'_>,
-    claim: &Claim,
-) -> Result<Vec<(Price, usize)>, Reason> {
+pub(crate) fn truncate(engine: &Engine<'_>, claim: &Claim) -> Result<Vec<(Price, usize)>, Reason> {
     let catalog = &engine.catalogs[engine.templates[claim.template].catalog];
     let mut order = catalog.by_price(&claim.types, &claim.reqs, &engine.universe);
     if order.len() > INSTANCE_TYPES_MAX {
@@ -61,14 +58,21 @@ pub(crate) fn new_claim(
         kept.insert(index);
     }
     let overhead = template.least_overhead(&kept, &engine.universe);
-    let names = order.iter().map(|&(_, index)| catalog.types[index].name.clone()).collect();
+    let names = order
+        .iter()
+        .map(|&(_, index)| catalog.types[index].name.clone())
+        .collect();
     NewClaim {
         pool: template.pool.name.clone(),
         requirements: requirements(engine, claim, &kept),
         instance_types: names,
         price: order.first().map_or(Price(0), |&(price, _)| price),
         requests: engine.universe.to_resources(&plus(&claim.total, &overhead)),
-        pods: claim.pods.iter().map(|&index| pods[index].pod.key.clone()).collect(),
+        pods: claim
+            .pods
+            .iter()
+            .map(|&index| pods[index].pod.key.clone())
+            .collect(),
     }
 }
 
@@ -78,14 +82,14 @@ fn requirements(engine: &Engine<'_>, claim: &Claim, kept: &Bits) -> Vec<Requirem
     let universe = &engine.universe;
     let catalog = &engine.catalogs[engine.templates[claim.template].catalog];
     let mut reqs = claim.reqs.clone();
-    let mut capacity_types: BTreeMap<CapacityType, ()> = BTreeMap::new();
+    let mut capacity_types: BTreeSet<CapacityType> = BTreeSet::new();
     for cell in &catalog.cells {
         if cell.available.intersects(kept) && cell.agrees(&claim.reqs, universe) {
-            capacity_types.insert(cell.capacity_type, ());
+            capacity_types.insert(cell.capacity_type);
         }
     }
     let mut bits = Bits::default();
-    for capacity_type in capacity_types.keys() {
+    for capacity_type in &capacity_types {
         bits.insert(
             universe
                 .value(universe.capacity_type, capacity_type.as_str())
@@ -102,8 +106,10 @@ fn requirements(engine: &Engine<'_>, claim: &Claim, kept: &Bits) -> Vec<Requirem
         public.remove(key);
     }
     let mut specs = public.to_specs();
-    let mut names: Vec<Arc<str>> =
-        kept.iter().map(|index| catalog.types[index].name.shared()).collect();
+    let mut names: Vec<Arc<str>> = kept
+        .iter()
+        .map(|index| catalog.types[index].name.shared())
+        .collect();
     names.sort();
     specs.push(RequirementSpec {
         key: labels::INSTANCE_TYPE.into(),

@@ -16,10 +16,10 @@ pub(crate) mod finish;
 mod reasons;
 pub(crate) mod solve;
 pub(crate) mod template;
-mod topology;
-pub(crate) mod universe;
 #[cfg(test)]
 mod tests;
+mod topology;
+pub(crate) mod universe;
 
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ pub use placement::{
 };
 
 use crate::explain::Explanation;
-use crate::model::{NodeName, Pod};
+use crate::model::{NodeName, Pod, Snapshot};
 
 /// Decides where pods go. Never fails: a pod without a place is in
 /// [`Placement::unschedulable`] with its reasons.
@@ -42,33 +42,61 @@ pub fn schedule(input: &SchedulingInput<'_>) -> Placement {
     let run_input = run_input(&mut engine, input);
     let outcome = solve::run(&mut engine, &run_input);
     let pods = &run_input.pods;
-    let mut placement = Placement { out_of_steps: outcome.out_of_steps, ..Placement::default() };
+    let mut placement = Placement {
+        out_of_steps: outcome.out_of_steps,
+        ..Placement::default()
+    };
     for (node, indexes) in &outcome.existing {
-        let keys = indexes.iter().map(|&index| pods[index].pod.key.clone()).collect();
-        placement.existing.insert(engine.nodes[*node].node.name.clone(), keys);
+        let keys = indexes
+            .iter()
+            .map(|&index| pods[index].pod.key.clone())
+            .collect();
+        placement
+            .existing
+            .insert(engine.nodes[*node].node.name.clone(), keys);
     }
     for claim in &outcome.claims {
         match finish::truncate(&engine, claim) {
             Ok(order) => {
-                placement.new_claims.push(finish::new_claim(&engine, claim, &order, pods));
+                placement
+                    .new_claims
+                    .push(finish::new_claim(&engine, claim, &order, pods));
             }
             Err(reason) => {
                 let pool = engine.templates[claim.template].pool.name.clone();
                 for &index in &claim.pods {
                     let mut explanation = Explanation::default();
                     explanation.pools.insert(pool.clone(), reason.clone());
-                    placement.unschedulable.insert(pods[index].pod.key.clone(), explanation);
+                    placement
+                        .unschedulable
+                        .insert(pods[index].pod.key.clone(), explanation);
                 }
             }
         }
     }
     let mut by_class: BTreeMap<ClassId, Explanation> = BTreeMap::new();
     for &(index, class) in &outcome.failed {
-        let explanation =
-            by_class.entry(class).or_insert_with(|| reasons::explain(&mut engine, class, &outcome));
-        placement.unschedulable.insert(pods[index].pod.key.clone(), explanation.clone());
+        let explanation = by_class
+            .entry(class)
+            .or_insert_with(|| reasons::explain(&mut engine, class, &outcome));
+        placement
+            .unschedulable
+            .insert(pods[index].pod.key.clone(), explanation.clone());
     }
     placement
+}
+
+/// The pods that need a place now: pending ones, and those that would be created anew when nodes
+/// that are going are gone. What [`SchedulingInput::pods`] is in provisioning.
+pub fn pods_to_place(snapshot: &Snapshot) -> Vec<Pod> {
+    let going = snapshot
+        .nodes
+        .iter()
+        .filter(|node| node.deleting || node.claim.as_ref().is_some_and(|claim| claim.deleting));
+    let displaced = going
+        .flat_map(|node| &node.pods)
+        .filter(|pod| crate::disruption::is_reschedulable(pod) && !pod.do_not_disrupt);
+    snapshot.pending.iter().chain(displaced).cloned().collect()
 }
 
 fn run_input<'p>(engine: &mut Engine<'_>, input: &SchedulingInput<'p>) -> RunInput<'p> {
@@ -85,7 +113,16 @@ fn run_input<'p>(engine: &mut Engine<'_>, input: &SchedulingInput<'p>) -> RunInp
     let pods = input
         .pods
         .iter()
-        .map(|pod| RunPod { pod, class: engine.class_of(&pod.shape), exempt: true })
+        .map(|pod| RunPod {
+            pod,
+            class: engine.class_of(&pod.shape),
+            exempt: true,
+        })
         .collect();
-    RunInput { pods, excluded, guarded: Bits::default(), leaving }
+    RunInput {
+        pods,
+        excluded,
+        guarded: Bits::default(),
+        leaving,
+    }
 }

@@ -23,7 +23,9 @@ pub(crate) fn explain(engine: &mut Engine<'_>, class: ClassId, outcome: &Outcome
             continue;
         }
         if !catalog.pool.ready || catalog.instance_types.is_empty() {
-            explanation.pools.insert(name.clone(), Reason::NodeClassNotReady);
+            explanation
+                .pools
+                .insert(name.clone(), Reason::NodeClassNotReady);
         }
     }
     for template in 0..engine.templates.len() {
@@ -48,13 +50,17 @@ fn explain_template(
         return;
     }
     if let Some(taint) = taints::first_untolerated(&from.pool.taints, &compiled.shape.tolerations) {
-        let reason = Reason::PoolTaintNotTolerated { taint: taints::display(taint) };
+        let reason = Reason::PoolTaintNotTolerated {
+            taint: taints::display(taint),
+        };
         explanation.pools.insert(pool, reason);
         return;
     }
     if let Some(key) = from.reqs.conflict(&compiled.full, &engine.universe) {
         let key = Arc::clone(engine.universe.key_name(key));
-        explanation.pools.insert(pool, Reason::PoolRequirementsIncompatible { key });
+        explanation
+            .pools
+            .insert(pool, Reason::PoolRequirementsIncompatible { key });
         return;
     }
     let mut counts: BTreeMap<Reason, u32> = BTreeMap::new();
@@ -75,9 +81,11 @@ fn explain_template(
         // A type that would do by itself was left out for a reason that concerns all of them.
         let reason = match reason {
             Reason::Chosen if never => pool_reason(engine, class, template),
-            Reason::Chosen => {
-                outcome.refusals.get(&class).cloned().unwrap_or(Reason::RecentAllocationFailure)
-            }
+            Reason::Chosen => outcome
+                .refusals
+                .get(&class)
+                .cloned()
+                .unwrap_or(Reason::RecentAllocationFailure),
             reason => reason,
         };
         explanation.pools.insert(pool.clone(), reason);
@@ -108,17 +116,24 @@ fn type_reason(
     if let Some(key) = catalog.reqs[index].disjoint(&reqs) {
         // Types outside the pool's own list are the farthest.
         let pool_excludes = catalog.reqs[index].disjoint(&from.reqs).is_some();
-        return ((if pool_excludes { 9 } else { 8 }, 0), label_reason(engine, key));
+        return (
+            (if pool_excludes { 9 } else { 8 }, 0),
+            label_reason(engine, key),
+        );
     }
-    let mut listed =
-        catalog.cells.iter().filter(|c| c.listed.get(index) && c.agrees(&reqs, universe));
+    let mut listed = catalog
+        .cells
+        .iter()
+        .filter(|c| c.listed.get(index) && c.agrees(&reqs, universe));
     if listed.clone().next().is_none() {
         return ((7, 0), Reason::ZoneExcluded);
     }
     let allocatable = &catalog.allocatable[index];
     let group = from.groups.iter().find(|group| group.types.get(index));
-    let with_daemons =
-        group.map_or_else(|| compiled.requests.clone(), |g| plus(&compiled.requests, &g.overhead));
+    let with_daemons = group.map_or_else(
+        || compiled.requests.clone(),
+        |g| plus(&compiled.requests, &g.overhead),
+    );
     if !fits(&compiled.requests, allocatable) {
         return short(engine, &compiled.requests, allocatable);
     }
@@ -132,7 +147,12 @@ fn type_reason(
         return ((3, 0), Reason::HostPort);
     }
     if limits.nodes_exhausted() {
-        return ((2, 0), Reason::PoolLimitExceeded { resource: quantity::NODES.into() });
+        return (
+            (2, 0),
+            Reason::PoolLimitExceeded {
+                resource: quantity::NODES.into(),
+            },
+        );
     }
     if let Some(resource) = limits.exceeded(engine, template, index) {
         let resource = Arc::clone(universe.resource_name(resource));
@@ -145,7 +165,9 @@ fn label_reason(engine: &Engine<'_>, key: KeyId) -> Reason {
     if key == engine.universe.zone || key == engine.universe.capacity_type {
         Reason::ZoneExcluded
     } else {
-        Reason::SkuLabelMismatch { key: Arc::clone(engine.universe.key_name(key)) }
+        Reason::SkuLabelMismatch {
+            key: Arc::clone(engine.universe.key_name(key)),
+        }
     }
 }
 
@@ -156,13 +178,18 @@ fn short(engine: &Engine<'_>, requests: &[i64], allocatable: &[i64]) -> (Nearnes
         let thousandths = i128::from(missing(resource)) * 1000 / i128::from(requests[resource]);
         i64::try_from(thousandths).unwrap_or(i64::MAX)
     };
-    let scarce = (0..requests.len()).filter(|&resource| missing(resource) > 0).max_by_key(share);
+    let scarce = (0..requests.len())
+        .filter(|&resource| missing(resource) > 0)
+        .max_by_key(share);
     let resource = scarce.expect("the caller found that something is missing");
     let name = engine.universe.resource_name(resource);
     let reason = if &**name == quantity::PODS {
         Reason::MaxPods
     } else {
-        Reason::TooSmall { resource: Arc::clone(name), short_by: missing(resource) }
+        Reason::TooSmall {
+            resource: Arc::clone(name),
+            short_by: missing(resource),
+        }
     };
     ((6, share(&resource)), reason)
 }

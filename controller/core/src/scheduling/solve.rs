@@ -99,7 +99,10 @@ pub(crate) fn run<'p>(engine: &mut Engine<'_>, input: &'p RunInput<'p>) -> Outco
         topology,
         placed: 0,
         steps_left,
-        outcome: Outcome { limits, ..Outcome::default() },
+        outcome: Outcome {
+            limits,
+            ..Outcome::default()
+        },
     };
     run.place_all();
     run.outcome
@@ -124,7 +127,12 @@ fn queue(engine: &Engine<'_>, pods: &[RunPod<'_>]) -> VecDeque<(usize, usize)> {
     let key = |index: usize| {
         let RunPod { pod, class, .. } = pods[index];
         let requests = &engine.classes[class].requests;
-        (-requests[0], -requests[1], pod.created.as_second(), &*pod.uid)
+        (
+            -requests[0],
+            -requests[1],
+            pod.created.as_second(),
+            &*pod.uid,
+        )
     };
     let mut order: Vec<usize> = (0..pods.len()).collect();
     order.sort_by(|&a, &b| key(a).cmp(&key(b)));
@@ -143,7 +151,11 @@ impl Run<'_, '_, '_> {
             }
             if !self.try_pod(index) {
                 // A pod whose steps ran out has no verdict: it is as if it had not been tried.
-                let pushed = if self.outcome.out_of_steps { UNTRIED } else { length };
+                let pushed = if self.outcome.out_of_steps {
+                    UNTRIED
+                } else {
+                    length
+                };
                 queue.push_back((index, pushed));
             }
         }
@@ -209,13 +221,22 @@ impl Run<'_, '_, '_> {
             let mut nodes = self.engine.candidate_nodes(class).clone();
             nodes.and_not_assign(&self.input.excluded);
             let restricted = self.topology.as_ref().is_some_and(|t| t.restricts(class));
-            ClassRun { nodes, dead: Bits::default(), failed_at: None, restricted }
+            ClassRun {
+                nodes,
+                dead: Bits::default(),
+                failed_at: None,
+                restricted,
+            }
         })
     }
 
     fn add_to_node(&mut self, pod: usize, class: ClassId) -> bool {
         let none = Bits::default();
-        let blocked = if self.input.pods[pod].exempt { &none } else { &self.input.guarded };
+        let blocked = if self.input.pods[pod].exempt {
+            &none
+        } else {
+            &self.input.guarded
+        };
         let compiled = &self.engine.classes[class];
         let state = self.classes.get_mut(&class).expect("made by the caller");
         let mut from = 0;
@@ -226,7 +247,9 @@ impl Run<'_, '_, '_> {
             let remaining = touched.map_or(&base.remaining, |touched| &touched.remaining);
             let own_ports = touched.map_or(&[][..], |touched| &touched.ports);
             let port_taken = compiled.shape.host_ports.iter().any(|port| {
-                base.host_ports.iter().any(|taken| ports_conflict(port, taken))
+                base.host_ports
+                    .iter()
+                    .any(|taken| ports_conflict(port, taken))
                     || own_ports.iter().any(|taken| ports_conflict(port, taken))
             });
             if port_taken || !fits(&compiled.requests, remaining) {
@@ -250,7 +273,9 @@ impl Run<'_, '_, '_> {
             for (have, want) in touched.remaining.iter_mut().zip(&compiled.requests) {
                 *have -= want;
             }
-            touched.ports.extend(compiled.shape.host_ports.iter().cloned());
+            touched
+                .ports
+                .extend(compiled.shape.host_ports.iter().cloned());
             self.outcome.existing.entry(node).or_default().push(pod);
             if let Some(topology) = &mut self.topology {
                 topology.record(self.engine, class, Target::Node(node));
@@ -267,7 +292,9 @@ impl Run<'_, '_, '_> {
             let mut from = 0;
             loop {
                 let dead = &self.classes[&class].dead;
-                let Some(index) = self.by_count[&count].next_without(from, dead) else { break };
+                let Some(index) = self.by_count[&count].next_without(from, dead) else {
+                    break;
+                };
                 from = index + 1;
                 match self.join_claim(pod, class, index) {
                     Ok(()) => return true,
@@ -304,8 +331,13 @@ impl Run<'_, '_, '_> {
     fn open_claim(&mut self, pod: usize, class: ClassId) -> bool {
         let index = self.outcome.claims.len();
         for template in 0..self.engine.templates.len() {
-            let Fresh::Fits { reqs, types } = fresh(self.engine, class, template) else { continue };
-            let mut narrowed = Narrowed { reqs: reqs.clone(), types: types.clone() };
+            let Fresh::Fits { reqs, types } = fresh(self.engine, class, template) else {
+                continue;
+            };
+            let mut narrowed = Narrowed {
+                reqs: reqs.clone(),
+                types: types.clone(),
+            };
             let limits = &self.outcome.limits[template];
             if !limits.restrict(self.engine, template, &mut narrowed.types)
                 || !min_values_hold(self.engine, template, &narrowed.reqs, &narrowed.types)
@@ -337,11 +369,18 @@ impl Run<'_, '_, '_> {
         let Some(topology) = self.topology.as_ref().filter(|t| t.restricts(class)) else {
             return Ok(());
         };
-        let target = Target::Claim { index, reqs: &narrowed.reqs };
+        let target = Target::Claim {
+            index,
+            reqs: &narrowed.reqs,
+        };
         let narrowings = match topology.narrowings(self.engine, class, target) {
             Ok(narrowings) => narrowings,
             Err(refusal) => {
-                let miss = if refusal.for_good { Miss::Never } else { Miss::NotNow };
+                let miss = if refusal.for_good {
+                    Miss::Never
+                } else {
+                    Miss::NotNow
+                };
                 self.outcome.refusals.insert(class, refusal.reason);
                 return Err(miss);
             }

@@ -21,11 +21,11 @@ pub(crate) struct Template<'a> {
     pub(crate) reqs: ReqSet,
     /// Instance types that the pool alone leaves, offered now.
     pub(crate) types: Bits,
-    /// Instance types by the DaemonSet pods that will run on them.
+    /// Instance types by the `DaemonSet` pods that will run on them.
     pub(crate) groups: Vec<DaemonGroup<'a>>,
 }
 
-/// Instance types that carry the same DaemonSet pods.
+/// Instance types that carry the same `DaemonSet` pods.
 #[derive(Clone, Debug)]
 pub(crate) struct DaemonGroup<'a> {
     pub(crate) types: Bits,
@@ -35,14 +35,20 @@ pub(crate) struct DaemonGroup<'a> {
 
 impl DaemonGroup<'_> {
     pub(crate) fn has_port_conflict(&self, ports: &[HostPort]) -> bool {
-        ports.iter().any(|port| self.ports.iter().any(|taken| ports_conflict(port, taken)))
+        ports
+            .iter()
+            .any(|port| self.ports.iter().any(|taken| ports_conflict(port, taken)))
     }
 }
 
 impl<'a> Template<'a> {
     pub(crate) fn intern(pool: &NodePool, universe: &mut Universe) {
         universe.add_requirements(&requirements(pool));
-        for name in pool.limits.keys().filter(|name| &***name != crate::quantity::NODES) {
+        for name in pool
+            .limits
+            .keys()
+            .filter(|name| &***name != crate::quantity::NODES)
+        {
             universe.add_resource(name);
         }
     }
@@ -63,17 +69,27 @@ impl<'a> Template<'a> {
         reqs.insert(universe.hostname, new_host(universe));
         let zero = Amounts::from_elem(0, universe.resource_count());
         let everything = Bits::all(catalog.len());
-        let mut groups = vec![DaemonGroup { types: everything, overhead: zero, ports: Vec::new() }];
+        let mut groups = vec![DaemonGroup {
+            types: everything,
+            overhead: zero,
+            ports: Vec::new(),
+        }];
         for daemon in daemons {
             if tolerates_with_help(daemon, pool) {
                 let matching = daemon_types(daemon, &public, catalog, universe);
                 groups = split(groups, &matching, daemon, universe);
             }
         }
-        Self { pool, catalog: catalog_index, reqs, types, groups }
+        Self {
+            pool,
+            catalog: catalog_index,
+            reqs,
+            types,
+            groups,
+        }
     }
 
-    /// Types that hold these requests beside the DaemonSet pods.
+    /// Types that hold these requests beside the `DaemonSet` pods.
     pub(crate) fn fitting(&self, catalog: &Catalog, total: &[i64], ports: &[HostPort]) -> Bits {
         if let [only] = &self.groups[..]
             && ports.is_empty()
@@ -90,9 +106,12 @@ impl<'a> Template<'a> {
         result
     }
 
-    /// The least that DaemonSet pods take on any of the types.
+    /// The least that `DaemonSet` pods take on any of the types.
     pub(crate) fn least_overhead(&self, types: &Bits, universe: &Universe) -> Amounts {
-        let mut present = self.groups.iter().filter(|group| group.types.intersects(types));
+        let mut present = self
+            .groups
+            .iter()
+            .filter(|group| group.types.intersects(types));
         let Some(first) = present.next() else {
             return Amounts::from_elem(0, universe.resource_count());
         };
@@ -109,7 +128,7 @@ pub(crate) fn plus(a: &[i64], b: &[i64]) -> Amounts {
     a.iter().zip(b).map(|(a, b)| a.saturating_add(*b)).collect()
 }
 
-/// Requirements of every node of the pool, those included that only DaemonSets look at.
+/// Requirements of every node of the pool, those included that only `DaemonSets` look at.
 fn requirements(pool: &NodePool) -> Requirements {
     let mut requirements = Requirements::from_specs(&pool.requirements);
     requirements.intersect(&Requirements::from_labels(&pool.labels));
@@ -117,7 +136,11 @@ fn requirements(pool: &NodePool) -> Requirements {
         requirements.add(key.into(), Requirement::one_of([value]));
     };
     fixed(labels::NODEPOOL, pool.name.shared());
-    let class_key = format!("{}/{}", pool.node_class_group, pool.node_class_kind.to_lowercase());
+    let class_key = format!(
+        "{}/{}",
+        pool.node_class_group,
+        pool.node_class_kind.to_lowercase()
+    );
     fixed(&class_key, pool.node_class.shared());
     for key in SIMULATION_KEYS {
         fixed(key, "true".into());
@@ -125,7 +148,7 @@ fn requirements(pool: &NodePool) -> Requirements {
     requirements
 }
 
-/// Labels that nodes get later; DaemonSets may select them, claims never ask for them.
+/// Labels that nodes get later; `DaemonSets` may select them, claims never ask for them.
 pub(crate) const SIMULATION_KEYS: [&str; 2] = [labels::REGISTERED, labels::INITIALIZED];
 
 fn tolerates_with_help(daemon: &PodShape, pool: &NodePool) -> bool {
@@ -139,7 +162,7 @@ fn tolerates_with_help(daemon: &PodShape, pool: &NodePool) -> bool {
     taints::first_untolerated(&pool.taints, &tolerations).is_none()
 }
 
-/// Types on which a DaemonSet would run a pod.
+/// Types on which a `DaemonSet` would run a pod.
 fn daemon_types(
     daemon: &PodShape,
     pool: &Requirements,
@@ -149,12 +172,18 @@ fn daemon_types(
     let mut result = Bits::none(catalog.len());
     let selector = Requirements::from_labels(&daemon.node_selector);
     let no_term = [Vec::new()];
-    let terms =
-        if daemon.required_affinity.is_empty() { &no_term[..] } else { &daemon.required_affinity };
+    let terms = if daemon.required_affinity.is_empty() {
+        &no_term[..]
+    } else {
+        &daemon.required_affinity
+    };
     for term in terms {
         let mut wanted = selector.clone();
         wanted.intersect(&Requirements::from_specs(term));
-        if pool.compatible(&wanted, UndefinedKeys::WellKnownAllowed).is_err() {
+        if pool
+            .compatible(&wanted, UndefinedKeys::WellKnownAllowed)
+            .is_err()
+        {
             continue;
         }
         let mut types = Bits::all(catalog.len());
@@ -181,15 +210,26 @@ fn split<'a>(
             let mut ports = group.ports.clone();
             ports.extend(&daemon.host_ports);
             let overhead = plus(&group.overhead, &universe.amounts(&daemon.requests));
-            result.push(DaemonGroup { types: with, overhead, ports });
+            result.push(DaemonGroup {
+                types: with,
+                overhead,
+                ports,
+            });
         }
         if without.any() {
-            result.push(DaemonGroup { types: without, ..group });
+            result.push(DaemonGroup {
+                types: without,
+                ..group
+            });
         }
     }
     if result.is_empty() {
         let overhead = Amounts::from_elem(0, universe.resource_count());
-        result.push(DaemonGroup { types: matching.clone(), overhead, ports: Vec::new() });
+        result.push(DaemonGroup {
+            types: matching.clone(),
+            overhead,
+            ports: Vec::new(),
+        });
     }
     result
 }

@@ -63,9 +63,12 @@ impl Universe {
         universe.capacity_type = universe.add_key(&labels::CAPACITY_TYPE.into());
         universe.instance_type = universe.add_key(&labels::INSTANCE_TYPE.into());
         universe.add_value(universe.hostname, &NEW_HOST.into());
-        for name in
-            [quantity::CPU, quantity::MEMORY, quantity::EPHEMERAL_STORAGE, quantity::PODS]
-        {
+        for name in [
+            quantity::CPU,
+            quantity::MEMORY,
+            quantity::EPHEMERAL_STORAGE,
+            quantity::PODS,
+        ] {
             universe.add_resource(&name.into());
         }
         universe

@@ -21,7 +21,10 @@ fn preferences_hold_while_they_can_and_can_be_ignored() {
         pods web x1 100m 1Gi prefer=1:topology.kubernetes.io/zone:In:westeurope-1 prefer=50:topology.kubernetes.io/zone:In:westeurope-2
     ";
     assert_snapshot!(check(text), @"new general/D2s_v5(+1) on-demand 2 $0.1150 <- web-0");
-    let ignore = SchedulingOptions { preferences: PreferencePolicy::Ignore, ..OPTIONS };
+    let ignore = SchedulingOptions {
+        preferences: PreferencePolicy::Ignore,
+        ..OPTIONS
+    };
     assert_snapshot!(check_with(text, ignore), @"new general/D2s_v5(+1) on-demand $0.1150 <- web-0");
 }
 
@@ -67,7 +70,10 @@ fn min_values_keep_choice() {
     new general/D2s_v5(+2) on-demand $0.1150 <- web-6
     big-0 stays: incompatible with nodepool "general", minValues of node.kubernetes.io/instance-type: 1 left, 2 needed (nearest: D8s_v5)
     "#);
-    let best_effort = SchedulingOptions { min_values: MinValuesPolicy::BestEffort, ..OPTIONS };
+    let best_effort = SchedulingOptions {
+        min_values: MinValuesPolicy::BestEffort,
+        ..OPTIONS
+    };
     assert_snapshot!(check_with(text, best_effort), @r"
     new general/D8s_v5 on-demand $0.4600 <- big-0 web-0
     new general/D4s_v5(+1) on-demand $0.2300 <- web-1,2,3
@@ -107,7 +113,10 @@ fn pods_that_fit_nowhere_do_not_starve_the_others() {
 
 #[test]
 fn the_step_budget_leaves_the_rest_for_the_next_pass() {
-    let few = SchedulingOptions { steps_max: 2, ..OPTIONS };
+    let few = SchedulingOptions {
+        steps_max: 2,
+        ..OPTIONS
+    };
     assert_snapshot!(check_with("
         pool general types=D2s_v5 capacity=on-demand
         pods web x4 1cpu 1Gi

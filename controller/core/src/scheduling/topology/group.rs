@@ -39,10 +39,13 @@ pub(crate) enum Namespaces {
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Filter {
     /// Node selector and required terms, when `nodeAffinityPolicy` is `Honor`.
-    affinity: Option<(BTreeMap<Arc<str>, Arc<str>>, Vec<Vec<RequirementSpec>>)>,
+    affinity: Option<NodeAffinity>,
     /// Tolerations, when taints are honored.
     tolerations: Option<Vec<Toleration>>,
 }
+
+/// Node selector and required terms of a pod.
+type NodeAffinity = (BTreeMap<Arc<str>, Arc<str>>, Vec<Vec<RequirementSpec>>);
 
 /// What makes two constraints one group.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,7 +95,9 @@ impl Counts {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        [&self.values, &self.nodes, &self.claims].iter().all(|c| c.iter().all(|&n| n == 0))
+        [&self.values, &self.nodes, &self.claims]
+            .iter()
+            .all(|c| c.iter().all(|&n| n == 0))
     }
 }
 
@@ -103,11 +108,17 @@ impl GroupDef {
             .then(|| (shape.node_selector.clone(), shape.required_affinity.clone()));
         let tolerations = own.honor_taints.then(|| shape.tolerations.clone());
         Self {
-            kind: Kind::Spread { max_skew: own.max_skew, min_domains: own.min_domains },
+            kind: Kind::Spread {
+                max_skew: own.max_skew,
+                min_domains: own.min_domains,
+            },
             key: key(&own.topology_key, universe),
             namespaces: Namespaces::Some([Arc::clone(&shape.namespace)].into()),
             selector: own.selector.clone(),
-            filter: Filter { affinity, tolerations },
+            filter: Filter {
+                affinity,
+                tolerations,
+            },
         }
     }
 
@@ -133,24 +144,36 @@ impl GroupDef {
             Namespaces::All => true,
             Namespaces::Some(names) => names.contains(&shape.namespace),
         };
-        inside && self.selector.as_ref().is_some_and(|selector| selector.matches(&shape.labels))
+        inside
+            && self
+                .selector
+                .as_ref()
+                .is_some_and(|selector| selector.matches(&shape.labels))
     }
 }
 
 impl Group {
     pub(crate) fn new(def: GroupDef, universe: &Universe) -> Self {
-        let terms = def.filter.affinity.as_ref().map_or_else(Vec::new, |(selector, terms)| {
-            let shape = |term: &[RequirementSpec]| PodShape {
-                node_selector: selector.clone(),
-                required_affinity: vec![term.to_vec()],
-                ..PodShape::default()
-            };
-            let all = if terms.is_empty() { vec![Vec::new()] } else { terms.clone() };
-            all.iter()
-                .map(|term| super::super::class::strict_requirements(&shape(term)))
-                .map(|requirements| ReqSet::new(&requirements, universe))
-                .collect()
-        });
+        let terms = def
+            .filter
+            .affinity
+            .as_ref()
+            .map_or_else(Vec::new, |(selector, terms)| {
+                let shape = |term: &[RequirementSpec]| PodShape {
+                    node_selector: selector.clone(),
+                    required_affinity: vec![term.to_vec()],
+                    ..PodShape::default()
+                };
+                let all = if terms.is_empty() {
+                    vec![Vec::new()]
+                } else {
+                    terms.clone()
+                };
+                all.iter()
+                    .map(|term| super::super::class::strict_requirements(&shape(term)))
+                    .map(|requirements| ReqSet::new(&requirements, universe))
+                    .collect()
+            });
         Self {
             def,
             terms,
@@ -171,13 +194,22 @@ impl Group {
     /// Whether a node counts.
     pub(crate) fn includes_node(&self, base: &NodeBase<'_>) -> bool {
         let affine = self.terms.is_empty() || self.terms.iter().any(|term| base.satisfies(term));
-        affine && self.def.filter.tolerations.as_ref().is_none_or(|t| base.tolerated(t))
+        affine
+            && self
+                .def
+                .filter
+                .tolerations
+                .as_ref()
+                .is_none_or(|t| base.tolerated(t))
     }
 
     /// Whether a claim can become a node that counts.
     pub(crate) fn includes_claim(&self, reqs: &ReqSet, universe: &Universe) -> bool {
         self.terms.is_empty()
-            || self.terms.iter().any(|term| reqs.conflict(term, universe).is_none())
+            || self
+                .terms
+                .iter()
+                .any(|term| reqs.conflict(term, universe).is_none())
     }
 
     /// Tolerations that a pool's taints must be matched by for its values to be domains; `None`
@@ -189,7 +221,9 @@ impl Group {
 
 fn key(name: &Arc<str>, universe: &Universe) -> KeyId {
     let canonical = crate::labels::canonical_key(name);
-    universe.key(&canonical).expect("topology keys are interned with their shapes")
+    universe
+        .key(&canonical)
+        .expect("topology keys are interned with their shapes")
 }
 
 fn resolve(

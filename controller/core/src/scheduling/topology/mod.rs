@@ -6,7 +6,7 @@
 mod group;
 mod state;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use group::{Counts, Group, GroupDef, Kind};
@@ -14,7 +14,7 @@ use group::{Counts, Group, GroupDef, Kind};
 pub(crate) use state::{Target, TopologyRun};
 
 use super::class::ClassId;
-use super::engine::Engine;
+use super::engine::{Engine, Label};
 use super::universe::Universe;
 use crate::model::{Pod, PodShape};
 use crate::taints;
@@ -37,12 +37,19 @@ impl Topology {
     /// Interns the keys that a shape's constraints mention.
     pub(crate) fn intern(shape: &PodShape, universe: &mut Universe) {
         let terms = shape.affinity.iter().chain(&shape.anti_affinity);
-        let preferred =
-            shape.preferred_pod_affinity.iter().chain(&shape.preferred_anti_affinity);
+        let preferred = shape
+            .preferred_pod_affinity
+            .iter()
+            .chain(&shape.preferred_anti_affinity);
         let keys = terms
             .map(|term| &term.topology_key)
             .chain(preferred.map(|weighted| &weighted.term.topology_key))
-            .chain(shape.spread.iter().map(|constraint| &constraint.topology_key));
+            .chain(
+                shape
+                    .spread
+                    .iter()
+                    .map(|constraint| &constraint.topology_key),
+            );
         for key in keys {
             universe.add_key(&crate::labels::canonical_key(key));
         }
@@ -63,15 +70,33 @@ impl Engine<'_> {
         let shape = Arc::clone(&self.classes[class].shape);
         let (universe, namespaces) = (&self.universe, &self.snapshot.namespaces);
         let term = |kind, term| GroupDef::term(&shape, kind, term, universe, namespaces);
-        let mut defs: Vec<GroupDef> =
-            shape.spread.iter().map(|own| GroupDef::spread(&shape, own, universe)).collect();
-        let preferred = shape.preferred_pod_affinity.iter().map(|weighted| &weighted.term);
-        defs.extend(shape.affinity.iter().chain(preferred).map(|t| term(Kind::Affinity, t)));
-        let preferred = shape.preferred_anti_affinity.iter().map(|weighted| &weighted.term);
+        let mut defs: Vec<GroupDef> = shape
+            .spread
+            .iter()
+            .map(|own| GroupDef::spread(&shape, own, universe))
+            .collect();
+        let preferred = shape
+            .preferred_pod_affinity
+            .iter()
+            .map(|weighted| &weighted.term);
+        defs.extend(
+            shape
+                .affinity
+                .iter()
+                .chain(preferred)
+                .map(|t| term(Kind::Affinity, t)),
+        );
+        let preferred = shape
+            .preferred_anti_affinity
+            .iter()
+            .map(|weighted| &weighted.term);
         let anti = shape.anti_affinity.iter().chain(preferred);
         defs.extend(anti.map(|t| term(Kind::AntiAffinity, t)));
-        let inverse: Vec<GroupDef> =
-            shape.anti_affinity.iter().map(|t| term(Kind::Inverse, t)).collect();
+        let inverse: Vec<GroupDef> = shape
+            .anti_affinity
+            .iter()
+            .map(|t| term(Kind::Inverse, t))
+            .collect();
         let restricting = defs.into_iter().map(|def| self.group(def)).collect();
         let inverse = inverse.into_iter().map(|def| self.group(def)).collect();
         let owned = (restricting, inverse);
@@ -84,15 +109,15 @@ impl Engine<'_> {
         if let Some(groups) = &self.topology.inverse_of_nodes {
             return groups.clone();
         }
-        let mut defs: BTreeMap<GroupDef, ()> = BTreeMap::new();
+        let mut defs: BTreeSet<GroupDef> = BTreeSet::new();
         for pod in self.nodes.iter().flat_map(|base| &base.node.pods) {
             for term in pod.shape.anti_affinity.iter().filter(|_| counted(pod)) {
                 let (universe, namespaces) = (&self.universe, &self.snapshot.namespaces);
                 let def = GroupDef::term(&pod.shape, Kind::Inverse, term, universe, namespaces);
-                defs.insert(def, ());
+                defs.insert(def);
             }
         }
-        let groups: Vec<GroupId> = defs.into_keys().map(|def| self.group(def)).collect();
+        let groups: Vec<GroupId> = defs.into_iter().map(|def| self.group(def)).collect();
         self.topology.inverse_of_nodes = Some(groups.clone());
         groups
     }
@@ -117,7 +142,10 @@ impl Engine<'_> {
             let tolerated = |tolerations: &[_]| {
                 taints::first_untolerated(&template.pool.taints, tolerations).is_none()
             };
-            if group.tolerations().is_some_and(|tolerations| !tolerated(tolerations)) {
+            if group
+                .tolerations()
+                .is_some_and(|tolerations| !tolerated(tolerations))
+            {
                 continue;
             }
             let catalog = &self.catalogs[template.catalog];
@@ -131,7 +159,7 @@ impl Engine<'_> {
             }
         }
         for base in self.nodes.iter().filter(|base| base.node.has_node) {
-            if let Some(Some(value)) = base.label(key)
+            if let Label::Known(value) = base.label(key)
                 && group.includes_node(base)
             {
                 group.domains.insert(value);
@@ -143,7 +171,14 @@ impl Engine<'_> {
         let key = group.def.key;
         let mut counts = Counts {
             values: vec![0; self.universe.value_count(key)],
-            nodes: vec![0; if key == self.universe.hostname { self.nodes.len() } else { 0 }],
+            nodes: vec![
+                0;
+                if key == self.universe.hostname {
+                    self.nodes.len()
+                } else {
+                    0
+                }
+            ],
             claims: Vec::new(),
         };
         // Many pods share a shape, so what is learnt about one is kept by its address.
@@ -155,7 +190,9 @@ impl Engine<'_> {
             let number = base.node.pods.iter().filter(|pod| {
                 let address = Arc::as_ptr(&pod.shape).addr();
                 counted(pod)
-                    && *known.entry(address).or_insert_with(|| self.counts_pod(group, pod))
+                    && *known
+                        .entry(address)
+                        .or_insert_with(|| self.counts_pod(group, pod))
             });
             let number = u32::try_from(number.count()).unwrap_or(u32::MAX);
             self.add(group, &mut counts, index, |count| *count += number);
@@ -176,16 +213,10 @@ impl Engine<'_> {
     }
 
     /// Changes the count of a node's domain.
-    fn add(
-        &self,
-        group: &Group,
-        counts: &mut Counts,
-        node: usize,
-        change: impl FnOnce(&mut u32),
-    ) {
+    fn add(&self, group: &Group, counts: &mut Counts, node: usize, change: impl FnOnce(&mut u32)) {
         if group.def.key == self.universe.hostname {
             change(&mut counts.nodes[node]);
-        } else if let Some(Some(value)) = self.nodes[node].label(group.def.key) {
+        } else if let Label::Known(value) = self.nodes[node].label(group.def.key) {
             change(&mut counts.values[value]);
         }
     }
@@ -195,7 +226,9 @@ impl Engine<'_> {
         for &(node, pod) in leaving {
             let here = group.includes_node(&self.nodes[node]);
             if here && counted(pod) && self.counts_pod(group, pod) {
-                self.add(group, counts, node, |count| *count = count.saturating_sub(1));
+                self.add(group, counts, node, |count| {
+                    *count = count.saturating_sub(1)
+                });
             }
         }
     }

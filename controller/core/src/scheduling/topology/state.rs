@@ -11,6 +11,7 @@ use crate::model::Pod;
 use crate::scheduling::bits::Bits;
 use crate::scheduling::class::ClassId;
 use crate::scheduling::compiled::{Req, ReqSet};
+use crate::scheduling::engine::Label;
 use crate::scheduling::universe::{KeyId, ValueId};
 
 /// Most combinations of domains of several keys that are tried for one pod and claim: two keys
@@ -23,10 +24,7 @@ pub(crate) enum Target<'t> {
     /// An existing node.
     Node(usize),
     /// An open or new claim.
-    Claim {
-        index: usize,
-        reqs: &'t ReqSet,
-    },
+    Claim { index: usize, reqs: &'t ReqSet },
 }
 
 /// A constraint forbids the target.
@@ -88,7 +86,10 @@ impl TopologyRun {
         if live.is_empty() {
             return None;
         }
-        let mut run = Self { counts: BTreeMap::new(), classes: BTreeMap::new() };
+        let mut run = Self {
+            counts: BTreeMap::new(),
+            classes: BTreeMap::new(),
+        };
         for &id in &live {
             let group = &engine.topology.groups[id];
             let mut counts = group.base.clone();
@@ -117,7 +118,9 @@ impl TopologyRun {
 
     /// Whether a constraint restricts the class.
     pub(crate) fn restricts(&self, class: ClassId) -> bool {
-        self.classes.get(&class).is_some_and(|topology| !topology.consult.is_empty())
+        self.classes
+            .get(&class)
+            .is_some_and(|topology| !topology.consult.is_empty())
     }
 
     /// The ways to put a pod of the class on the target, best first. On a node there is only one,
@@ -132,8 +135,12 @@ impl TopologyRun {
         for &id in &self.classes[&class].consult {
             let group = &engine.topology.groups[id];
             let allowed = self.allowed(engine, id, class, target)?;
-            let Allowed::Values { values, one_by } = allowed else { continue };
-            let entry = by_key.entry(group.def.key).or_insert_with(|| (values.clone(), None));
+            let Allowed::Values { values, one_by } = allowed else {
+                continue;
+            };
+            let entry = by_key
+                .entry(group.def.key)
+                .or_insert_with(|| (values.clone(), None));
             entry.0.and_assign(&values);
             entry.1 = entry.1.take().or(one_by);
             if !entry.0.any() {
@@ -180,12 +187,16 @@ impl TopologyRun {
         let empty_is_fine = matches!(group.def.kind, Kind::AntiAffinity | Kind::Inverse);
         let here: Vec<ValueId> = match target {
             Target::Node(node) => match engine.nodes[node].label(key) {
-                Some(Some(value)) => vec![value],
+                Label::Known(value) => vec![value],
                 _ if empty_is_fine => return Ok(Allowed::Any),
                 _ => return Err(refusal(engine, group, true)),
             },
             Target::Claim { reqs, .. } => match reqs.get(key) {
-                Some(req) => eligible.iter().copied().filter(|&v| req.has(Some(v))).collect(),
+                Some(req) => eligible
+                    .iter()
+                    .copied()
+                    .filter(|&v| req.has(Some(v)))
+                    .collect(),
                 None if engine.universe.is_well_known(key) => eligible.clone(),
                 None if empty_is_fine => return Ok(Allowed::Any),
                 None => return Err(refusal(engine, group, true)),
@@ -204,10 +215,14 @@ impl TopologyRun {
 
     /// Counts a pod that was placed; `reqs` are the claim's after narrowing.
     pub(crate) fn record(&mut self, engine: &Engine<'_>, class: ClassId, target: Target<'_>) {
-        let Some(topology) = self.classes.get(&class) else { return };
+        let Some(topology) = self.classes.get(&class) else {
+            return;
+        };
         for id in &topology.record {
             let group = &engine.topology.groups[*id];
-            let Some(counts) = self.counts.get_mut(id) else { continue };
+            let Some(counts) = self.counts.get_mut(id) else {
+                continue;
+            };
             match target {
                 Target::Node(node) => {
                     if group.includes_node(&engine.nodes[node]) {
@@ -235,8 +250,11 @@ fn record_claim(
         return;
     }
     let req = reqs.get(group.def.key);
-    let possible: Vec<ValueId> =
-        group.domains.iter().filter(|&v| req.is_none_or(|req| req.has(Some(v)))).collect();
+    let possible: Vec<ValueId> = group
+        .domains
+        .iter()
+        .filter(|&v| req.is_none_or(|req| req.has(Some(v))))
+        .collect();
     // Repulsion holds wherever the claim may still land; attraction and spread only count where
     // it is sure to land.
     let everywhere = matches!(group.def.kind, Kind::AntiAffinity | Kind::Inverse);
@@ -267,8 +285,15 @@ fn choose(
     let shape = &engine.classes[class].shape;
     match group.def.kind {
         Kind::AntiAffinity | Kind::Inverse => (pick(&|value| count(value) == 0), false),
-        Kind::Spread { max_skew, min_domains } => {
-            let least = eligible.iter().map(|&value| count(value)).min().unwrap_or(0);
+        Kind::Spread {
+            max_skew,
+            min_domains,
+        } => {
+            let least = eligible
+                .iter()
+                .map(|&value| count(value))
+                .min()
+                .unwrap_or(0);
             let wanted = usize::try_from(min_domains.unwrap_or(0)).unwrap_or(0);
             let least = if eligible.len() < wanted { 0 } else { least };
             let own = u32::from(group.def.counts(shape));
@@ -310,11 +335,21 @@ fn on_host(
         // The smallest host is always a new one, with no pods.
         Kind::Spread { max_skew, .. } => {
             let own = u32::from(group.def.counts(shape));
-            (i64::from(count) + i64::from(own) <= i64::from(max_skew), true)
+            (
+                i64::from(count) + i64::from(own) <= i64::from(max_skew),
+                true,
+            )
         }
-        Kind::Affinity => (count > 0 || (group.def.counts(shape) && counts.is_empty()), false),
+        Kind::Affinity => (
+            count > 0 || (group.def.counts(shape) && counts.is_empty()),
+            false,
+        ),
     };
-    if allowed { Ok(Allowed::Any) } else { Err(refusal(engine, group, for_good)) }
+    if allowed {
+        Ok(Allowed::Any)
+    } else {
+        Err(refusal(engine, group, for_good))
+    }
 }
 
 fn refusal(engine: &Engine<'_>, group: &Group, for_good: bool) -> Refusal {
