@@ -433,6 +433,8 @@ mod tests {
                     "{}={} {} @{second} {}",
                     c.type_, c.status, c.reason, c.message
                 )
+                .trim_end()
+                .to_owned()
             })
             .collect();
         lines.join("\n")
@@ -448,7 +450,7 @@ mod tests {
             .set_false("Registered", "MultipleNodesFound", "two");
         insta::assert_snapshot!(show(&claim), @r"
         Initialized=Unknown AwaitingReconciliation @0 object is awaiting reconciliation
-        Launched=True Launched @5 
+        Launched=True Launched @5
         Registered=False MultipleNodesFound @7 two
         Ready=False UnhealthyDependents @7 Registered=False, Initialized=Unknown
         ");

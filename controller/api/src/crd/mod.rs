@@ -113,4 +113,6 @@ fn scalar(text: &str) -> String {
 }
 
 #[cfg(test)]
+mod cel_tests;
+#[cfg(test)]
 mod tests;
