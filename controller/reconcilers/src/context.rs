@@ -21,7 +21,7 @@ use crate::batcher::Batcher;
 use crate::disruption::Commands;
 use crate::error::chain;
 use crate::events::Events;
-use crate::informers::trim;
+use crate::informers::{Source, take_node};
 use crate::metrics::Metrics;
 use crate::node::Evictions;
 use crate::nodeclaim::DriftMemo;
@@ -258,13 +258,8 @@ impl Context {
     }
 
     /// Takes the answer to a write of ours into the caches, before the watch shows it.
-    pub(crate) fn observe_node(&self, mut node: Node) {
-        trim(&mut node);
-        let name = node.name_any();
-        let is_taken = self.objects().put_node(node, true);
-        if is_taken && let Some(node) = self.node(&name) {
-            self.apply(&Object::Node(&node));
-        }
+    pub(crate) fn observe_node(&self, node: Node) {
+        take_node(self, node, Source::Answer);
     }
 
     pub(crate) fn forget_claim(&self, name: &str) {

@@ -43,6 +43,8 @@ mod requests;
 mod service;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod writes;
 
 pub use options::{FeatureGates, Options};

@@ -18,7 +18,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::de::DeserializeOwned;
 
 pub(crate) use self::sinks::{
-    Budgets, Claims, Classes, DaemonSets, Namespaces, Nodes, Pods, Pools, trim,
+    Budgets, Claims, Classes, DaemonSets, Namespaces, Nodes, Pods, Pools, Source, take_node,
 };
 use crate::backoff::Backoff;
 use crate::context::Context;

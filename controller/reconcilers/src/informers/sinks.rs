@@ -131,23 +131,8 @@ pub(crate) struct Nodes;
 impl Sink for Nodes {
     type Object = Node;
 
-    fn apply(&mut self, ctx: &Context, mut node: Node) {
-        trim(&mut node);
-        let name = node.name_any();
-        let before = ctx.node(&name);
-        let is_news = before
-            .as_deref()
-            .is_none_or(|before| !is_same(before, &node));
-        if !ctx.objects().put_node(node, false) || !is_news {
-            return;
-        }
-        let Some(node) = ctx.node(&name) else { return };
-        ctx.apply(&Object::Node(&node));
-        if has_disrupted_taint(&node) {
-            let uid: Arc<str> = node.uid().unwrap_or_default().into();
-            ctx.batcher.trigger(&uid, ctx.clock.monotonic());
-        }
-        node_changed(ctx, &node);
+    fn apply(&mut self, ctx: &Context, node: Node) {
+        take_node(ctx, node, Source::Watch);
     }
 
     fn delete(&mut self, ctx: &Context, _: &str, name: &str) {
@@ -158,6 +143,36 @@ impl Sink for Nodes {
             node_changed(ctx, &node);
         }
     }
+}
+
+/// Where an object comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// The watch.
+    Watch,
+    /// The answer to a write of ours; when the watch shows it, it is no news any more.
+    Answer,
+}
+
+/// Takes a Node as it is now, and turns news into work.
+pub(crate) fn take_node(ctx: &Context, mut node: Node, source: Source) {
+    trim(&mut node);
+    let name = node.name_any();
+    let before = ctx.node(&name);
+    let is_news = before
+        .as_deref()
+        .is_none_or(|before| !is_same(before, &node));
+    let is_taken = ctx.objects().put_node(node, source == Source::Answer);
+    if !is_taken || !is_news {
+        return;
+    }
+    let Some(node) = ctx.node(&name) else { return };
+    ctx.apply(&Object::Node(&node));
+    if has_disrupted_taint(&node) {
+        let uid: Arc<str> = node.uid().unwrap_or_default().into();
+        ctx.batcher.trigger(&uid, ctx.clock.monotonic());
+    }
+    node_changed(ctx, &node);
 }
 
 fn node_changed(ctx: &Context, node: &Node) {
@@ -172,7 +187,7 @@ fn node_changed(ctx: &Context, node: &Node) {
 }
 
 /// Takes out what nobody reads: the bulk of a Node's bytes.
-pub(crate) fn trim(node: &mut Node) {
+fn trim(node: &mut Node) {
     node.metadata.managed_fields = None;
     if let Some(status) = &mut node.status {
         status.images = None;

@@ -1,4 +1,7 @@
-//! A clock over tokio's paused time, for tests.
+//! Test doubles: a clock over tokio's paused time, an API server, a cloud.
+
+mod apiserver;
+mod cloud;
 
 use std::time::Duration;
 
@@ -6,6 +9,9 @@ use async_trait::async_trait;
 use controller_ports::Clock;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
+
+pub(crate) use self::apiserver::ApiServer;
+pub(crate) use self::cloud::Cloud;
 
 /// Wall time starts at the epoch when the clock is made.
 #[derive(Debug)]
