@@ -16,9 +16,9 @@ pub enum Kind {
     NodeClaim,
     /// karpenter.sh/v1 NodePool.
     NodePool,
-    /// apps/v1 DaemonSet.
+    /// apps/v1 `DaemonSet`.
     DaemonSet,
-    /// policy/v1 PodDisruptionBudget.
+    /// policy/v1 `PodDisruptionBudget`.
     PodDisruptionBudget,
     /// core/v1 Namespace.
     Namespace,

@@ -67,15 +67,14 @@ impl ClusterState {
     /// The effective view of a Node, a claim, or both (`sigs.k8s.io/karpenter`
     /// `pkg/controllers/state/statenode.go`).
     fn view(&self, node: Option<&NodeRecord>, claim: Option<&ClaimRecord>) -> Node {
-        let registered = claim.is_none() || node.is_some_and(|n| n.has_flag(labels::REGISTERED));
-        let initialized = claim.is_none() || node.is_some_and(|n| n.has_flag(labels::INITIALIZED));
+        let stage = Stage::of(node, claim);
         let name = match (node, claim) {
             (Some(node), _) => node.name.clone(),
             (None, Some(claim)) => NodeName::new(claim.view.name.shared()),
             (None, None) => unreachable!("a view has a node or a claim"),
         };
-        let node_labels = match (registered, node, claim) {
-            (false, _, Some(claim)) | (true, None, Some(claim)) => claim.labels.clone(),
+        let node_labels = match (stage, node, claim) {
+            (Stage::Unregistered, _, Some(claim)) | (_, None, Some(claim)) => claim.labels.clone(),
             (_, Some(node), _) => node.labels.clone(),
             (_, None, None) => Labels::new(),
         };
@@ -92,7 +91,7 @@ impl ClusterState {
                 .and_then(|claim| claim.provider_id.clone())
                 .or_else(|| node.and_then(|node| node.provider_id.clone())),
             claim: claim.map(|claim| claim.view.clone()),
-            taints: effective_taints(node, claim, registered, initialized),
+            taints: effective_taints(node, claim, stage),
             capacity: filled(node, claim, |node| &node.capacity, |claim| &claim.capacity),
             allocatable: filled(
                 node,
@@ -128,6 +127,28 @@ impl ClusterState {
     }
 }
 
+/// How far a node has come; it speaks for itself only at the end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Unregistered,
+    Registered,
+    Initialized,
+}
+
+impl Stage {
+    /// A node without a claim has no stages to go through.
+    fn of(node: Option<&NodeRecord>, claim: Option<&ClaimRecord>) -> Self {
+        let flag = |label| claim.is_none() || node.is_some_and(|node| node.has_flag(label));
+        if flag(labels::INITIALIZED) && flag(labels::REGISTERED) {
+            Self::Initialized
+        } else if flag(labels::REGISTERED) {
+            Self::Registered
+        } else {
+            Self::Unregistered
+        }
+    }
+}
+
 fn label(labels: &Labels, key: &str) -> Option<Arc<str>> {
     labels.get(key).cloned()
 }
@@ -136,12 +157,11 @@ fn label(labels: &Labels, key: &str) -> Option<Arc<str>> {
 fn effective_taints(
     node: Option<&NodeRecord>,
     claim: Option<&ClaimRecord>,
-    registered: bool,
-    initialized: bool,
+    stage: Stage,
 ) -> Vec<Taint> {
     match (node, claim) {
-        (_, Some(claim)) if !registered => claim.taints.clone(),
-        (Some(node), Some(claim)) if !initialized => node
+        (_, Some(claim)) if stage == Stage::Unregistered => claim.taints.clone(),
+        (Some(node), Some(claim)) if stage == Stage::Registered => node
             .taints
             .iter()
             .filter(|taint| {
@@ -166,9 +186,8 @@ fn filled(
     of_node: impl Fn(&NodeRecord) -> &Resources,
     of_claim: impl Fn(&ClaimRecord) -> &Resources,
 ) -> Resources {
-    let initialized = node.is_some_and(|node| node.has_flag(labels::INITIALIZED));
     match (node, claim) {
-        (Some(node), Some(claim)) if !initialized => {
+        (Some(node), Some(claim)) if !node.has_flag(labels::INITIALIZED) => {
             let mut resources = of_node(node).clone();
             for (name, amount) in of_claim(claim).iter() {
                 if resources.get(name) == 0 {

@@ -1,4 +1,4 @@
-//! DaemonSets: the shape of the pod that each new node will get.
+//! Daemon sets: the shape of the pod that each new node will get.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::PodSpec;
 
 use super::parts::Invalid;
-use super::pod::pod_shape;
+use super::shape::pod_shape;
 
 /// The shape of the daemon's pods, from its template.
 pub(crate) fn daemon_shape(daemon: &DaemonSet) -> Result<Arc<PodShape>, Invalid> {

@@ -8,6 +8,7 @@ mod parts;
 mod pod;
 mod requests;
 mod selector;
+mod shape;
 
 pub(crate) use daemon::daemon_shape;
 pub use node::NodeRecord;

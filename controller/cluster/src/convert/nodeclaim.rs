@@ -84,7 +84,7 @@ pub(crate) fn claim_record(claim: &NodeClaim) -> Result<ClaimRecord, Invalid> {
                 .spec
                 .termination_grace_period
                 .as_ref()
-                .map(|duration| duration.value()),
+                .map(controller_api::GoDuration::value),
             startup_taints: core_taints(Some(&claim.spec.startup_taints)),
             requests: read("spec.resources.requests", requests)?,
         },

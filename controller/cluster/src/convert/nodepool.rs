@@ -52,7 +52,7 @@ fn convert(pool: &ApiPool, name: &str) -> Result<NodePool, FieldError> {
         termination_grace_period: spec
             .termination_grace_period
             .as_ref()
-            .map(|duration| duration.value()),
+            .map(controller_api::GoDuration::value),
         limits: limits(pool)?,
         disruption: disruption(pool)?,
         hash: Arc::from(hash),
@@ -70,7 +70,7 @@ fn limits(pool: &ApiPool) -> Result<BTreeMap<Arc<str>, i64>, FieldError> {
         .flatten()
         .map(|(resource, amount)| {
             let amount = quantity::parse(&amount.0)
-                .map_err(|error| FieldError::new(format!("spec.limits.{resource}"), error))?;
+                .map_err(|error| FieldError::new(format!("spec.limits.{resource}"), &error))?;
             Ok((
                 Arc::from(&**resource),
                 quantity::amount_of(resource, amount),
@@ -97,7 +97,7 @@ fn disruption(pool: &ApiPool) -> Result<DisruptionSpec, FieldError> {
             .enumerate()
             .map(|(index, budget)| {
                 read_budget(budget).map_err(|problem| {
-                    FieldError::new(format!("spec.disruption.budgets[{index}].nodes"), problem)
+                    FieldError::new(format!("spec.disruption.budgets[{index}].nodes"), &problem)
                 })
             })
             .collect::<Result<_, _>>()?,
@@ -107,7 +107,7 @@ fn disruption(pool: &ApiPool) -> Result<DisruptionSpec, FieldError> {
 fn read_budget(budget: &ApiBudget) -> Result<Budget, String> {
     let number = |text: &str| {
         text.parse::<u32>()
-            .map_err(|_| format!("{text:?} is neither a count nor a percentage"))
+            .map_err(|_error| format!("{text:?} is neither a count nor a percentage"))
     };
     Ok(Budget {
         nodes: match budget.nodes.strip_suffix('%') {
@@ -121,6 +121,9 @@ fn read_budget(budget: &ApiBudget) -> Result<Budget, String> {
             .map(|reason| Arc::from(reason.as_str()))
             .collect(),
         schedule: budget.schedule.as_deref().map(Arc::from),
-        duration: budget.duration.as_ref().map(|duration| duration.value()),
+        duration: budget
+            .duration
+            .as_ref()
+            .map(controller_api::GoDuration::value),
     })
 }

@@ -33,7 +33,7 @@ pub(crate) struct FieldError {
 }
 
 impl FieldError {
-    pub(crate) fn new(field: impl Into<String>, problem: impl ToString) -> Self {
+    pub(crate) fn new(field: impl Into<String>, problem: &impl ToString) -> Self {
         Self {
             field: field.into(),
             problem: problem.to_string(),
@@ -61,7 +61,7 @@ pub(crate) fn resources_at(
 ) -> Result<Resources, FieldError> {
     list.map_or_else(
         || Ok(Resources::default()),
-        |list| resources_from_list(list).map_err(|problem| FieldError::new(field, problem)),
+        |list| resources_from_list(list).map_err(|problem| FieldError::new(field, &problem)),
     )
 }
 

@@ -313,7 +313,7 @@ impl ClusterState {
         self.nodes.node_with(provider_id)
     }
 
-    /// PodDisruptionBudgets by namespace and name.
+    /// Disruption budgets of pods by namespace and name.
     pub fn budgets(&self) -> impl Iterator<Item = &PodDisruptionBudget> {
         self.budgets.values()
     }

@@ -8,7 +8,7 @@ use crate::convert::{ClaimRecord, NodeRecord};
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Nodes {
-    nodes: BTreeMap<NodeName, NodeRecord>,
+    by_name: BTreeMap<NodeName, NodeRecord>,
     claims: BTreeMap<NodeClaimName, ClaimRecord>,
     node_by_id: BTreeMap<ProviderId, NodeName>,
     claim_by_id: BTreeMap<ProviderId, NodeClaimName>,
@@ -16,19 +16,19 @@ pub(crate) struct Nodes {
 
 impl Nodes {
     pub(crate) fn insert_node(&mut self, node: NodeRecord) -> bool {
-        if self.nodes.get(&node.name) == Some(&node) {
+        if self.by_name.get(&node.name) == Some(&node) {
             return false;
         }
         self.remove_node(&node.name.clone());
         if let Some(id) = &node.provider_id {
             self.node_by_id.insert(id.clone(), node.name.clone());
         }
-        self.nodes.insert(node.name.clone(), node);
+        self.by_name.insert(node.name.clone(), node);
         true
     }
 
     pub(crate) fn remove_node(&mut self, name: &NodeName) -> bool {
-        let Some(node) = self.nodes.remove(name) else {
+        let Some(node) = self.by_name.remove(name) else {
             return false;
         };
         if let Some(id) = node.provider_id
@@ -64,7 +64,7 @@ impl Nodes {
     }
 
     pub(crate) fn node(&self, name: &NodeName) -> Option<&NodeRecord> {
-        self.nodes.get(name)
+        self.by_name.get(name)
     }
 
     pub(crate) fn claim(&self, name: &NodeClaimName) -> Option<&ClaimRecord> {
@@ -72,7 +72,7 @@ impl Nodes {
     }
 
     pub(crate) fn node_with(&self, id: &ProviderId) -> Option<&NodeRecord> {
-        self.nodes.get(self.node_by_id.get(id)?)
+        self.by_name.get(self.node_by_id.get(id)?)
     }
 
     pub(crate) fn claim_with(&self, id: &ProviderId) -> Option<&ClaimRecord> {
@@ -80,7 +80,7 @@ impl Nodes {
     }
 
     pub(crate) fn nodes(&self) -> impl Iterator<Item = &NodeRecord> {
-        self.nodes.values()
+        self.by_name.values()
     }
 
     pub(crate) fn claims(&self) -> impl Iterator<Item = &ClaimRecord> {

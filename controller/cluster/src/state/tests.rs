@@ -26,7 +26,7 @@ fn pod(name: &str, node: Option<&str>, unschedulable: bool) -> Pod {
     }))
 }
 
-fn node(name: &str, labels: Value, allocatable: Value) -> Node {
+fn node(name: &str, labels: &Value, allocatable: &Value) -> Node {
     read(json!({
         "metadata": {"name": name, "labels": labels},
         "spec": {"providerID": format!("azure:///{name}"), "taints": [
@@ -113,8 +113,8 @@ fn a_launched_claim_without_node_is_in_flight() {
 fn until_initialized_missing_resources_and_startup_taints_are_the_claims() {
     let registered = node(
         "n1",
-        json!({"karpenter.sh/registered": "true"}),
-        json!({"cpu": "1800m"}),
+        &json!({"karpenter.sh/registered": "true"}),
+        &json!({"cpu": "1800m"}),
     );
     let launched = claim("general-x", Some("azure:///n1"));
     let view = only_node(&applied(&[
@@ -133,7 +133,7 @@ fn until_initialized_missing_resources_and_startup_taints_are_the_claims() {
 #[test]
 fn an_initialized_node_speaks_for_itself() {
     let labels = json!({"karpenter.sh/registered": "true", "karpenter.sh/initialized": "true"});
-    let ready = node("n1", labels, json!({"cpu": "1800m"}));
+    let ready = node("n1", &labels, &json!({"cpu": "1800m"}));
     let launched = claim("general-x", Some("azure:///n1"));
     let view = only_node(&applied(&[
         Object::NodeClaim(&launched),
@@ -152,16 +152,13 @@ fn an_expected_claim_counts_until_the_watch_shows_it() {
         pool: "general".into(),
         created: T0,
     });
-    assert_eq!(state.unlaunched(), [name.clone()]);
+    assert_eq!(state.unlaunched(), std::slice::from_ref(&name));
     state
-        .apply(&Object::NodeClaim(&claim("general-x", None)), T0)
+        .apply(&Object::NodeClaim(&claim("general-x", None)))
         .expect("valid");
     assert_eq!(state.unlaunched(), [name]);
     state
-        .apply(
-            &Object::NodeClaim(&claim("general-x", Some("azure:///n1"))),
-            T0,
-        )
+        .apply(&Object::NodeClaim(&claim("general-x", Some("azure:///n1"))))
         .expect("valid");
     assert!(state.unlaunched().is_empty());
 }
@@ -178,7 +175,7 @@ fn an_unreadable_quantity_names_object_and_field() {
         .as_mut();
     requests.expect("requests").get_mut("cpu").expect("cpu").0 = "many".to_owned();
     let error = ClusterState::default()
-        .apply(&Object::Pod(&bad), T0)
+        .apply(&Object::Pod(&bad))
         .expect_err("invalid");
     assert_eq!(
         (&*error.object, &*error.field),
