@@ -77,7 +77,8 @@ impl CloudNode {
         match fact {
             HostFact::Started(host) => {
                 let name = host.hostname.clone();
-                self.gone.remove(&name);
+                // The machine exists again, whatever it is called now.
+                self.gone.retain(|_, id| *id != host.provider_id);
                 self.machines.insert(name, Machine { host: host.clone(), scheduled: None });
             }
             HostFact::Stopped { provider_id } => {

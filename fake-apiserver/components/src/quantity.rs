@@ -17,13 +17,17 @@ pub(crate) fn nano(quantity: &str) -> Option<i128> {
     let (number, suffix) = quantity.split_at_checked(split)?;
     let (scale, divisor) = scale(suffix)?;
     let negative = number.starts_with('-');
-    let digits = number.trim_start_matches(['-', '+']);
+    let digits = number.strip_prefix(['-', '+']).unwrap_or(number);
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     // Nineteen digits of either part are more than any quantity the API server stores.
     if digits.len() > 38 || (whole.is_empty() && fraction.is_empty()) {
         return None;
     }
-    let mantissa: i128 = format!("{whole}{fraction}").parse().ok()?;
+    let mantissa = format!("{whole}{fraction}");
+    if !mantissa.bytes().all(|c| c.is_ascii_digit()) {
+        return None;
+    }
+    let mantissa: i128 = mantissa.parse().ok()?;
     let denominator = 10_i128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
     let scaled = mantissa.checked_mul(scale)?.checked_mul(NANO)?;
     let divisor = denominator.checked_mul(divisor)?;

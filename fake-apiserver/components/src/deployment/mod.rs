@@ -152,14 +152,21 @@ impl Deployments {
             rollout::step(deployment, &sets, newest)
         };
         match plan {
-            Plan::Create { replicas } => self.create_set(key, &object, &sets, replicas),
+            // The answer to these leads to the next pass, and to the status.
+            Plan::Create { replicas } => {
+                self.create_set(key, &object, &sets, replicas);
+                return;
+            }
             Plan::Scale(scalings) => {
                 for scaling in scalings {
                     let set = &sets[scaling.set];
                     self.scale_set(key, deployment, set, scaling.replicas, scaling.keep_size);
                 }
             }
-            Plan::Touch(index) => self.touch_newest(key, deployment, &sets, index),
+            Plan::Touch(index) => {
+                self.touch_newest(key, deployment, &sets, index);
+                return;
+            }
             Plan::Nothing => {
                 if !paused && status::is_complete(deployment) {
                     self.clean_up(key, deployment, &sets, newest);

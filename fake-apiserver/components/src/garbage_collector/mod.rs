@@ -22,8 +22,8 @@ use crate::outbox::{Outbox, Target, delete_uid, merge, strategic};
 /// Pause before a refused deletion is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// How long an owner that was looked up in vain stays known as absent. Uids are never used twice,
-/// so this only bounds memory.
+/// How many owners are remembered as absent. Uids are never used twice, so this only bounds memory:
+/// who is forgotten is looked up again.
 const ABSENT_MAX: usize = 4096;
 
 #[derive(Debug)]
@@ -97,17 +97,15 @@ impl GarbageCollector {
             return;
         }
         let mut item = Item::read(resource, object);
-        if let Some(old) = self.graph.get(uid) {
-            item.asked = old.asked && old.deleting == item.deleting;
-            let same = old.owners == item.owners
-                && old.deleting == item.deleting
-                && old.finalizers == item.finalizers;
-            if same {
-                self.graph.insert(uid, item);
-                return;
+        // Whoever waits to go is looked at after every change: a patch may have met a conflict.
+        let mut interesting = item.is_foreground() || item.is_orphaning();
+        match self.graph.get(uid) {
+            Some(old) => {
+                item.asked = old.asked && old.deleting == item.deleting;
+                interesting |= old.owners != item.owners || old.deleting != item.deleting;
             }
+            None => interesting |= !item.owners.is_empty(),
         }
-        let interesting = !item.owners.is_empty() || item.is_foreground() || item.is_orphaning();
         self.graph.insert(uid, item);
         if interesting {
             self.dirty.insert(uid.to_owned());
@@ -116,7 +114,11 @@ impl GarbageCollector {
 
     /// An object is gone: its dependents may have to follow, its owners may stop waiting.
     fn gone(&mut self, uid: &str) {
-        self.dirty.extend(self.graph.dependents(uid));
+        let dependents = self.graph.dependents(uid);
+        if !dependents.is_empty() {
+            self.remember_absent(uid);
+        }
+        self.dirty.extend(dependents);
         self.dirty.remove(uid);
         self.releases.remove(uid);
         let Some(item) = self.graph.remove(uid) else { return };
@@ -225,11 +227,15 @@ impl GarbageCollector {
             // Its own event is on the way and will be looked at together with these.
             return;
         }
+        self.remember_absent(owner);
+        self.dirty.extend(waiting);
+    }
+
+    fn remember_absent(&mut self, uid: &str) {
         if self.absent.len() >= ABSENT_MAX {
             self.absent.clear();
         }
-        self.absent.insert(owner.to_owned());
-        self.dirty.extend(waiting);
+        self.absent.insert(uid.to_owned());
     }
 
     /// Takes owners out of an object that has others.

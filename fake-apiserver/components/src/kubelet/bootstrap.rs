@@ -329,7 +329,39 @@ mod tests {
     #[test]
     fn right_data_is_understood() {
         let bootstrap = parse(&custom_data(), CA).expect("the data is right");
-        insta::assert_debug_snapshot!(bootstrap, @"");
+        insta::assert_debug_snapshot!(bootstrap, @r#"
+        Bootstrap {
+            token_id: "abcdef",
+            token_secret: "0123456789abcdef",
+            labels: {
+                "karpenter.sh/capacity-type": "spot",
+                "karpenter.sh/nodepool": "general-purpose",
+                "kubernetes.azure.com/mode": "user",
+                "topology.kubernetes.io/zone": "westeurope-1",
+            },
+            taints: [
+                (
+                    "karpenter.sh/unregistered",
+                    "",
+                    "NoExecute",
+                ),
+            ],
+            max_pods: 250,
+            external_cloud_provider: true,
+            reserved: Reserved {
+                cpu_milli: 100,
+                memory_bytes: 1932525568,
+                ephemeral_bytes: 0,
+                memory_available: Bytes(
+                    786432000,
+                ),
+                nodefs_available: Bytes(
+                    0,
+                ),
+            },
+            kubelet_version: "v1.34.2",
+        }
+        "#);
     }
 
     #[test]
@@ -347,7 +379,18 @@ mod tests {
             refused(|script| script.replace("TLS_BOOTSTRAP_TOKEN=\"", "TLS_BOOTSTRAP_TOKEN=")),
         ];
         let texts: Vec<String> = failures.iter().map(ToString::to_string).collect();
-        insta::assert_debug_snapshot!(texts, @"");
+        insta::assert_debug_snapshot!(texts, @r#"
+        [
+            "the cluster CA in the bootstrap data does not verify the API server",
+            "the bootstrap token was refused: it does not have the form ID.SECRET",
+            "kubelet refused label node-role.kubernetes.io/x=y: unknown 'kubernetes.io' or 'k8s.io' label specified with --node-labels",
+            "kubelet refused taint karpenter.sh/unregistered:NoExcute: unknown effect",
+            "kubelet refused max pods many: invalid digit found in string",
+            "kubelet refused flag --kube-reserved: memory=1843Q",
+            "custom data cannot be read: the script does not run provision_start.sh",
+            "custom data cannot be read: line 17: open double quote",
+        ]
+        "#);
         assert!(matches!(parse("%%%", CA), Err(JoinFailure::UnreadableCustomData(_))));
         assert!(matches!(parse("", CA), Err(JoinFailure::UnreadableCustomData(_))));
     }

@@ -322,6 +322,6 @@ mod tests {
             ..Reserved::default()
         };
         let capacity = Capacity::new(&host, 250, reserved);
-        insta::assert_snapshot!(capacity.allocatable(0), @"");
+        insta::assert_snapshot!(capacity.allocatable(0), @r#"{"cpu":"1900m","ephemeral-storage":"128000000000","hugepages-1Gi":"0","hugepages-2Mi":"0","memory":"5523660Ki","pods":"250"}"#);
     }
 }

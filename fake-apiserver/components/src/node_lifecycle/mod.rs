@@ -154,7 +154,7 @@ impl NodeLifecycle {
         let heartbeat = ready.map_or("", |ready| text(&ready["lastHeartbeatTime"]));
         let old = self.nodes.get(name);
         let fresh = old.is_none_or(|old| old.heartbeat != heartbeat);
-        let was_ready = old.is_some_and(|old| old.health == Health::Ready);
+        let was = old.map(|old| old.health);
         let known = old.is_some();
         let probe = match old {
             Some(old) if !fresh => old.probe,
@@ -177,12 +177,27 @@ impl NodeLifecycle {
         if !known {
             self.label_os_and_arch(node);
         }
-        if was_ready && health != Health::Ready {
+        if was == Some(Health::Ready) && health != Health::Ready {
             self.pods_not_ready(now, name, health);
+        }
+        if known && health == Health::Unknown && was != Some(Health::Unknown) {
+            self.execute_at_once(now, name);
         }
         self.reconcile_taints(now, name);
         self.evictions.node_taints(&mut self.out, now, name, Taint::read_all(value));
         self.settle(name);
+    }
+
+    /// A node just given up gets its `NoExecute` taint at once, if its zone allows.
+    fn execute_at_once(&mut self, now: Timestamp, name: &str) {
+        self.zones.assess(self.nodes.values().map(|view| (view.zone.as_str(), view.health)));
+        let halted = self.zones.all_down();
+        let Some(view) = self.nodes.get_mut(name) else { return };
+        if view.execute.is_some() {
+            view.execute = Some(UNREACHABLE);
+        } else if !halted && self.zones.take(&view.zone, now) {
+            view.execute = Some(UNREACHABLE);
+        }
     }
 
     /// Whether the next look has something to do for a node.

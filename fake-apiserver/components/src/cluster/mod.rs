@@ -368,3 +368,6 @@ impl Cluster {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
