@@ -62,6 +62,21 @@ pub fn decode_base64(text: &str) -> Option<Vec<u8>> {
     BASE64.decode(text).ok()
 }
 
+/// Certificates in DER as PEM, as nodes get the cluster's authorities.
+pub fn pem(certificates: &[Vec<u8>]) -> String {
+    let mut text = String::new();
+    for certificate in certificates {
+        text.push_str("-----BEGIN CERTIFICATE-----\n");
+        let base64 = BASE64.encode(certificate);
+        for line in base64.as_bytes().chunks(64) {
+            text.push_str(std::str::from_utf8(line).expect("base64 is ASCII"));
+            text.push('\n');
+        }
+        text.push_str("-----END CERTIFICATE-----\n");
+    }
+    text
+}
+
 /// The provider.
 #[derive(Clone, Debug)]
 pub struct AzureProvider(Arc<Azure>);

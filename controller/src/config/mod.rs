@@ -13,29 +13,10 @@ use std::time::Duration;
 
 use controller_azure::{Cluster, Credential, Endpoints, Machines, Network, Options};
 
-pub use flags::{Command, Flags, load};
+pub use controller_core::scheduling::{MinValuesPolicy, PreferencePolicy};
+pub use flags::{Command, Flags, LoadError, Loaded, load};
 pub use parse::ConfigError;
 pub use show::show;
-
-/// How preferred scheduling terms of pods are treated.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum PreferencePolicy {
-    /// Honoured as long as they can be met.
-    #[default]
-    Respect,
-    /// As if they were not there.
-    Ignore,
-}
-
-/// What happens when `minValues` cannot be met.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum MinValuesPolicy {
-    /// Nothing is launched.
-    #[default]
-    Strict,
-    /// As many values as there are will do.
-    BestEffort,
-}
 
 /// Optional behaviour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,8 +154,8 @@ impl Config {
                 identity: given.identity,
             },
             batch: Batch { idle: Duration::from_secs(1), max: Duration::from_secs(10) },
-            preference_policy: PreferencePolicy::default(),
-            min_values_policy: MinValuesPolicy::default(),
+            preference_policy: PreferencePolicy::Respect,
+            min_values_policy: MinValuesPolicy::Strict,
             feature_gates: FeatureGates::default(),
             system_namespace: "kube-system".to_owned(),
             kube_endpoint,

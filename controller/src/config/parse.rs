@@ -89,17 +89,15 @@ impl Reader<'_> {
         })
     }
 
-    fn choice<T: Default>(&mut self, flag: &str, choices: &[(&str, T)]) -> T
-    where
-        T: Clone,
-    {
+    /// The named choice; the first one where the name is none.
+    fn choice<T: Copy>(&mut self, flag: &str, choices: &[(&str, T); 2]) -> T {
         let text = self.text(flag);
         let found = choices.iter().find(|(name, _)| *name == text);
-        found.map(|(_, value)| value.clone()).unwrap_or_else(|| {
+        if found.is_none() {
             let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
             self.problem(flag, format_args!("\"{text}\" is none of {}", names.join(", ")));
-            T::default()
-        })
+        }
+        found.unwrap_or(&choices[0]).1
     }
 }
 
