@@ -33,6 +33,10 @@ use crate::queue::Next;
 /// Version of the NodeClass that is watched; upstream's storage version.
 const NODE_CLASS_VERSION: &str = "v1beta1";
 
+/// So long after the last change the cluster counts as busy: longer than the deletion of an
+/// instance takes.
+const BUSY: Duration = Duration::from_mins(15);
+
 /// Shared by all tasks of one incarnation; a new leader starts with an empty one.
 pub(crate) struct Context {
     pub(crate) kube: kube::Client,
@@ -55,6 +59,7 @@ pub(crate) struct Context {
     class_statuses: Mutex<Written>,
     cluster: Mutex<ClusterState>,
     objects: Mutex<Objects>,
+    last_change: Mutex<Duration>,
     catalogs: Mutex<BTreeMap<NodeClassName, Arc<Vec<InstanceType>>>>,
     /// Answers of the provider by claim UID, until the claim's status holds them: protects from
     /// asking twice when the status could not be written.
@@ -140,6 +145,7 @@ impl Context {
             class_statuses: Mutex::default(),
             cluster: Mutex::default(),
             objects: Mutex::default(),
+            last_change: Mutex::new(parts.clock.monotonic()),
             catalogs: Mutex::default(),
             launched: Mutex::default(),
             pod_events: Mutex::default(),
@@ -308,9 +314,17 @@ impl Context {
 
     /// Something changed that a decision could see.
     pub(crate) fn wake(&self) {
+        *lock(&self.last_change) = self.clock.monotonic();
         self.wakes.provisioning.notify_one();
         self.wakes.disruption.notify_one();
         self.wakes.counter.notify_one();
+    }
+
+    /// Whether something changed lately: launches and terminations are changes, so what goes wrong
+    /// with them goes wrong while the cluster is busy.
+    pub(crate) fn is_busy(&self) -> bool {
+        let last = *lock(&self.last_change);
+        self.clock.monotonic().saturating_sub(last) < BUSY
     }
 
     /// A pod came to the claim's node, or went.

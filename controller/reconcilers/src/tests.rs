@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use controller_operator::{Metrics, Name, Shutdown, Tasks};
-use controller_ports::{Clock, CpuPool, CreateError, Entropy, Interruption, Job, Ports, Transport};
+use controller_ports::{Clock, CpuPool, CreateError, Entropy, Job, Ports, Transport};
 use serde_json::{Value, json};
 
 use crate::testing::{ApiServer, Cloud, TestClock};
@@ -259,7 +259,7 @@ fn a_pending_pod_gets_a_node_and_an_empty_node_goes() {
         world.pass(300).await;
         assert_eq!(
             world.cloud.instances(),
-            [claim.clone()],
+            std::slice::from_ref(&claim),
             "a busy node stays"
         );
         world.api.delete(&format!("{PODS}/web"));
@@ -344,7 +344,7 @@ fn garbage_is_collected_both_ways() {
         world.pass(150).await;
         assert_eq!(
             world.cloud.instances(),
-            [claim.clone()],
+            std::slice::from_ref(&claim),
             "the stray is gone"
         );
         world.cloud.lose(&claim);
@@ -364,11 +364,14 @@ fn garbage_is_collected_both_ways() {
 fn an_announced_interruption_drains_the_node() {
     run(async |world| {
         let claim = world.with_node().await;
-        world.cloud.announce(Interruption {
-            provider_id: format!("azure:///vm/{claim}").as_str().into(),
-            kind: "Preempt".into(),
-            not_before: None,
-        });
+        world.api.patch(
+            &format!("{NODES}/node-{claim}"),
+            &json!({"status": {"conditions": [
+                {"type": "Ready", "status": "True"},
+                {"type": "PreemptionScheduled", "status": "True",
+                    "message": "Preempt scheduled not before 1970-01-01T00:01:00Z"},
+            ]}}),
+        );
         world.pass(60).await;
         assert_eq!(world.api.list(PODS).len(), 0, "evicted");
         assert_eq!(world.api.list(NODES).len(), 0);

@@ -18,43 +18,69 @@ use crate::error::{Error, chain};
 use crate::events::Note;
 use crate::metrics::Disrupted;
 use crate::nodeclaim::claim_name;
-use crate::objects::{annotation, is_deleting, node_condition};
+use crate::objects::{annotation, is_deleting};
 use crate::writes::Guard;
 
-/// How often the provider is asked. Azure announces an eviction of a spot machine 30 s ahead:
-/// a third of that leaves most of the time to the drain.
-const PERIOD: Duration = Duration::from_secs(10);
+/// How often the provider is asked what became of spot instances, while anything happens in the
+/// cluster. The announcement itself arrives as a condition.
+const PERIOD: Duration = Duration::from_secs(30);
+/// Once in so many periods while nothing happens: the node of an instance that is gone stops being
+/// ready, and that is a change.
+const QUIET_PERIODS: u32 = 60;
 
 /// Node conditions that announce an interruption, and its kind
 /// (`Azure/AKS` node auto-repair, "node-problem-detector" scheduled events).
 const CONDITIONS: [(&str, &str); 3] = [
-    ("PreemptScheduled", "Preempt"),
+    ("PreemptionScheduled", "Preempt"),
     ("TerminateScheduled", "Terminate"),
     ("RedeployScheduled", "Redeploy"),
 ];
 
 /// Ends the claim of a node that says it will be taken away.
 pub(crate) async fn check_conditions(ctx: &Context, node: &Node) -> Result<(), Error> {
-    let kind = CONDITIONS
+    let conditions = node
+        .status
         .iter()
-        .find(|(condition, _)| node_condition(node, condition) == Some("True"))
-        .map(|(_, kind)| *kind);
-    let Some(kind) = kind else { return Ok(()) };
+        .flat_map(|status| status.conditions.iter().flatten());
+    let announced = conditions
+        .filter(|condition| condition.status == "True")
+        .find_map(|c| {
+            let (_, kind) = CONDITIONS.iter().find(|(type_, _)| *type_ == c.type_)?;
+            Some((*kind, deadline(c.message.as_deref().unwrap_or_default())))
+        });
+    let Some((kind, not_before)) = announced else {
+        return Ok(());
+    };
     let Some(claim) = ctx.claim_of_node(node) else {
         return Ok(());
     };
-    interrupt(ctx, &claim, kind, None).await
+    interrupt(ctx, &claim, kind, not_before).await
+}
+
+/// The time in a condition's message, when it names one.
+fn deadline(message: &str) -> Option<Timestamp> {
+    message
+        .split_whitespace()
+        .find_map(|word| word.trim_matches(['.', ',']).parse().ok())
 }
 
 /// Asks the provider for ever.
 pub(crate) async fn watch_interruptions(ctx: &Context) -> ! {
+    let mut quiet = 0;
     loop {
         ctx.clock.sleep(PERIOD).await;
-        let has_instances = ctx
-            .cluster()
-            .claims()
-            .any(|claim| claim.provider_id.is_some());
-        if !has_instances {
+        quiet = if ctx.is_busy() {
+            0
+        } else {
+            (quiet + 1) % QUIET_PERIODS
+        };
+        let is_spot = |claim: &controller_cluster::ClaimRecord| {
+            claim
+                .labels
+                .get(labels::CAPACITY_TYPE)
+                .is_some_and(|value| &**value == "spot")
+        };
+        if quiet != 0 || !ctx.cluster().claims().any(is_spot) {
             continue;
         }
         match ctx.provider.interruptions().await {
@@ -126,4 +152,17 @@ async fn interrupt(
     ctx.metrics
         .claim_disrupted(&Disrupted::forceful(claim, "interrupted"));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_deadline_is_read_from_the_message() {
+        let time = "2026-01-01T00:00:30Z".parse().expect("a time");
+        let message = "Preempt scheduled not before 2026-01-01T00:00:30Z";
+        assert_eq!(deadline(message), Some(time));
+        assert_eq!(deadline("soon"), None);
+    }
 }

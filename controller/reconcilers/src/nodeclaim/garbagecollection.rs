@@ -24,9 +24,6 @@ const PERIOD: Duration = Duration::from_mins(2);
 /// Time between two collections while nothing happens in the cluster: garbage comes from
 /// launches and terminations, and those are changes.
 const QUIET_PERIOD: Duration = Duration::from_mins(30);
-/// So long after the last change the cluster counts as busy: longer than any deletion of an
-/// instance takes.
-const BUSY: Duration = Duration::from_mins(15);
 /// An instance younger than this may belong to a claim whose status is not written yet.
 const INSTANCE_AGE_MIN: Duration = Duration::from_secs(30);
 /// A launched claim younger than this may be missing from a list that lags behind.
@@ -36,18 +33,11 @@ const ORPHAN_AGE_MIN: Duration = Duration::from_mins(5);
 
 /// Collects garbage for ever.
 pub(crate) async fn collect_garbage(ctx: &Context) -> ! {
-    let mut busy_until = ctx.clock.monotonic() + BUSY;
-    let mut seen = ctx.cluster().changes();
     let mut since_last = Duration::ZERO;
     loop {
         ctx.clock.sleep(PERIOD).await;
         since_last += PERIOD;
-        let changes = ctx.cluster().changes();
-        if changes != seen {
-            seen = changes;
-            busy_until = ctx.clock.monotonic() + BUSY;
-        }
-        if ctx.clock.monotonic() > busy_until && since_last < QUIET_PERIOD {
+        if !ctx.is_busy() && since_last < QUIET_PERIOD {
             continue;
         }
         since_last = Duration::ZERO;

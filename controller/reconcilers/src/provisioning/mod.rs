@@ -9,7 +9,9 @@ use std::time::Duration;
 use controller_api::karpenter::v1::NodeClaim;
 use controller_core::explain::Explanation;
 use controller_core::model::{NodeName, Pod, PodKey, Snapshot};
-use controller_core::scheduling::{Placement, SchedulingInput, SchedulingOptions, schedule};
+use controller_core::scheduling::{
+    Placement, SchedulingInput, SchedulingOptions, pods_to_place, schedule,
+};
 use controller_ports::run_on;
 use futures::FutureExt;
 use kube::ResourceExt;
@@ -125,27 +127,6 @@ async fn provision_once(ctx: &Context) -> bool {
         "found provisionable pod(s)"
     );
     execute(ctx, &snapshot, &pods, &placement).await
-}
-
-/// Pending pods, then those that will lose their node.
-fn pods_to_place(snapshot: &Snapshot) -> Vec<Pod> {
-    let moving = snapshot
-        .nodes
-        .iter()
-        .filter(|node| node.deleting)
-        .flat_map(|node| &node.pods)
-        .filter(|pod| is_moving(pod))
-        .map(|pod| Pod {
-            node: None,
-            ..pod.clone()
-        });
-    snapshot.pending.iter().cloned().chain(moving).collect()
-}
-
-/// Whether a pod on a node that is about to go needs a place elsewhere.
-fn is_moving(pod: &Pod) -> bool {
-    let is_leaving = pod.deletion.is_some() && !pod.stateful;
-    !(pod.terminal || is_leaving || pod.mirror || pod.shape.daemon || pod.do_not_disrupt)
 }
 
 async fn execute(ctx: &Context, snapshot: &Snapshot, pods: &[Pod], placement: &Placement) -> bool {

@@ -34,7 +34,6 @@ struct State {
     refuse: u32,
     fail_later: Option<CreateError>,
     creates: u32,
-    interruptions: Vec<Interruption>,
 }
 
 impl Cloud {
@@ -57,11 +56,6 @@ impl Cloud {
     /// The next creation that was accepted fails with this.
     pub(crate) fn fail_later(&self, error: CreateError) {
         self.state().fail_later = Some(error);
-    }
-
-    /// An announced interruption.
-    pub(crate) fn announce(&self, interruption: Interruption) {
-        self.state().interruptions.push(interruption);
     }
 
     /// Takes an instance away behind the controller's back.
@@ -261,7 +255,7 @@ impl CloudProvider for Cloud {
     }
 
     async fn interruptions(&self) -> Result<Vec<Interruption>, ProviderError> {
-        Ok(self.state().interruptions.clone())
+        Ok(Vec::new())
     }
 
     async fn refresh(&self) -> Result<(), ProviderError> {
