@@ -33,6 +33,8 @@ pub enum ControlError {
     UnknownVm(String),
     #[error("virtual machine '{0}' is not a spot machine: only those are evicted")]
     NotSpot(String),
+    #[error("virtual machine '{0}' holds no place that could be taken from it")]
+    NotAllocated(String),
 }
 
 /// Where a machine is in its life, as a bill or a timeline would say it.
@@ -152,9 +154,15 @@ impl Cloud {
         let key = self
             .find_vm(vm)
             .ok_or_else(|| ControlError::UnknownVm(vm.to_owned()))?;
-        let spot = self.vms.get(&key).is_some_and(is_spot);
-        if !spot {
-            return Err(ControlError::NotSpot(vm.to_owned()));
+        let vm = self
+            .vms
+            .get(&key)
+            .ok_or_else(|| ControlError::UnknownVm(vm.to_owned()))?;
+        if !is_spot(vm) {
+            return Err(ControlError::NotSpot(vm.id.name().to_owned()));
+        }
+        if vm.allocation.is_none() {
+            return Err(ControlError::NotAllocated(vm.id.name().to_owned()));
         }
         self.revision += 1;
         self.announce_eviction(&key);

@@ -114,10 +114,9 @@ impl Cloud {
         let Some(vm) = self.vms.get_mut(key) else {
             return;
         };
-        vm.provisioning = Provisioning::Failed;
+        vm.settle(Provisioning::Failed, self.now);
         vm.failure = Some(error.clone());
         vm.epoch += 1;
-        vm.etag += 1;
         let operation = vm.operation.take();
         self.end_operation(operation, Progress::Failed(error));
     }
@@ -133,11 +132,10 @@ impl Cloud {
         ) {
             return;
         }
-        vm.provisioning = Provisioning::Failed;
+        vm.settle(Provisioning::Failed, self.now);
         vm.failure = Some(ArmError::new(409, reason, message));
         vm.guest_failed = true;
         vm.epoch += 1;
-        vm.etag += 1;
         let operation = vm.operation.take();
         let error = ArmError::new(
             409,
@@ -172,8 +170,7 @@ impl Cloud {
         let Some(vm) = self.vms.get_mut(key) else {
             return;
         };
-        vm.provisioning = Provisioning::Succeeded;
-        vm.etag += 1;
+        vm.settle(Provisioning::Succeeded, self.now);
         let operation = vm.operation.take();
         self.end_operation(operation, Progress::Succeeded);
     }
@@ -235,10 +232,9 @@ impl Cloud {
         let Some(vm) = self.vms.get_mut(key) else {
             return;
         };
-        vm.provisioning = Provisioning::Deleting;
+        vm.settle(Provisioning::Deleting, self.now);
         vm.operation = operation;
         vm.epoch += 1;
-        vm.etag += 1;
         vm.evicted_at = None;
         let epoch = vm.epoch;
         let delay = self.draw(Step::DeleteVm, &draw_name(key, epoch));

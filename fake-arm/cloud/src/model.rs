@@ -111,6 +111,8 @@ pub(crate) struct Vm {
     pub(crate) spec: VmSpec,
     pub(crate) created: Timestamp,
     pub(crate) provisioning: Provisioning,
+    /// Since when it has been in that state.
+    pub(crate) settled: Timestamp,
     pub(crate) failure: Option<ArmError>,
     /// The failure is the guest's: the machine holds its place and runs.
     pub(crate) guest_failed: bool,
@@ -136,6 +138,13 @@ pub(crate) struct Vm {
 }
 
 impl Vm {
+    /// Enters a state of provisioning.
+    pub(crate) fn settle(&mut self, state: Provisioning, now: Timestamp) {
+        self.provisioning = state;
+        self.settled = now;
+        self.etag += 1;
+    }
+
     pub(crate) fn location(&self) -> &str {
         self.spec
             .document

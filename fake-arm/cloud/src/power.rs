@@ -26,7 +26,7 @@ impl Cloud {
         }
         let operation = self.start_operation(Owner::Compute, Some(key.to_owned()));
         if let Some(vm) = self.vms.get_mut(key) {
-            vm.provisioning = Provisioning::Updating;
+            vm.settle(Provisioning::Updating, self.now);
             vm.power = Some(match goal {
                 Power::Stopped => Power::Stopping,
                 Power::Deallocated => Power::Deallocating,
@@ -74,7 +74,8 @@ impl Cloud {
             return;
         };
         vm.power = Some(power);
-        vm.provisioning = Provisioning::Succeeded;
+        vm.evicted &= power != Power::Running;
+        vm.settle(Provisioning::Succeeded, self.now);
         let operation = vm.operation.take();
         self.end_operation(operation, progress);
     }
@@ -110,7 +111,8 @@ impl Cloud {
         let Some(vm) = self.vms.get_mut(key) else {
             return;
         };
-        if vm.provisioning == Provisioning::Deleting || vm.evicted_at.is_some() {
+        let leaving = vm.provisioning == Provisioning::Deleting || vm.evicted_at.is_some();
+        if leaving || vm.allocation.is_none() {
             return;
         }
         vm.evicted_at = Some(not_before);
@@ -152,7 +154,7 @@ impl Cloud {
             EvictionPolicy::Delete => self.set_deleting(key, None),
             EvictionPolicy::Deallocate => {
                 vm.power = Some(Power::Deallocated);
-                vm.provisioning = Provisioning::Succeeded;
+                vm.settle(Provisioning::Succeeded, self.now);
                 vm.epoch += 1;
                 // The cores go on counting against the spot quota.
                 self.release_capacity(key);

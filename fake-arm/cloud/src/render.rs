@@ -91,6 +91,7 @@ pub(crate) fn instance_view(vm: &Vm) -> Value {
                 "level": "Info",
                 "displayStatus": "Ready",
                 "message": "Guest Agent is running",
+                "time": time(vm.settled),
             }],
         });
     }
@@ -104,6 +105,7 @@ fn provisioning_status(vm: &Vm) -> Value {
             "level": "Error",
             "displayStatus": "Provisioning failed",
             "message": failure.message,
+            "time": time(vm.settled),
         }),
         (_, state) => {
             let display = match state {
@@ -114,6 +116,7 @@ fn provisioning_status(vm: &Vm) -> Value {
                 "code": format!("ProvisioningState/{}", state.as_str().to_lowercase()),
                 "level": "Info",
                 "displayStatus": display,
+                "time": time(vm.settled),
             })
         }
     }

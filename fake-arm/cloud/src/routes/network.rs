@@ -322,6 +322,9 @@ fn fill_in(cloud: &Cloud, id: &ResourceId, asked: &Value) -> Result<(Value, Vec<
     }
     let mut document = asked.clone();
     document["location"] = json!(location);
+    if document.get("tags").is_none() {
+        document["tags"] = json!({});
+    }
     document["properties"]["ipConfigurations"] = json!(shown);
     let identity = id.key();
     document["properties"]["macAddress"] = json!(mac_address(cloud, &identity));

@@ -3,6 +3,7 @@
 mod accounting;
 mod front;
 mod machines;
+mod recordings;
 mod refusals;
 
 use std::fmt::Write as _;

@@ -295,6 +295,9 @@ fn shown(body: &Value, location: &str) -> Value {
     }
     let mut document = Value::Object(document);
     document["location"] = json!(location);
+    if document.get("tags").is_none() {
+        document["tags"] = json!({});
+    }
     if document
         .get("zones")
         .and_then(Value::as_array)

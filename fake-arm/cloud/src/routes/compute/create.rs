@@ -177,14 +177,15 @@ fn store(cloud: &mut Cloud, id: ResourceId, spec: VmSpec, operation: &str) {
         }
     }
     store_disk(cloud, &id, &spec);
+    let mut spec = spec;
+    complete(cloud, &id, &mut spec);
     if let Some(vm) = cloud.vms.get_mut(&key) {
         vm.spec = spec;
-        vm.provisioning = Provisioning::Creating;
+        vm.settle(Provisioning::Creating, cloud.now);
         vm.failure = None;
         vm.holds_quota = true;
         vm.operation = Some(operation.to_owned());
         vm.epoch += 1;
-        vm.etag += 1;
         return;
     }
     let vm = Vm {
@@ -192,6 +193,7 @@ fn store(cloud: &mut Cloud, id: ResourceId, spec: VmSpec, operation: &str) {
         spec,
         created: cloud.now,
         provisioning: Provisioning::Creating,
+        settled: cloud.now,
         failure: None,
         guest_failed: false,
         power: None,
@@ -208,6 +210,33 @@ fn store(cloud: &mut Cloud, id: ResourceId, spec: VmSpec, operation: &str) {
         id,
     };
     cloud.vms.insert(key, vm);
+}
+
+/// Fills in what the service decides about the operating-system disk.
+fn complete(cloud: &Cloud, vm: &ResourceId, spec: &mut VmSpec) {
+    let wanted = spec.os_disk.clone();
+    let disk = &mut spec.document["properties"]["storageProfile"]["osDisk"];
+    disk["name"] = json!(wanted.name);
+    disk["osType"] = json!("Linux");
+    disk["diskSizeGB"] = json!(wanted.gib);
+    disk["deleteOption"] = json!(if wanted.goes_with_vm {
+        "Delete"
+    } else {
+        "Detach"
+    });
+    if disk.get("caching").is_none() {
+        disk["caching"] = json!(if wanted.ephemeral {
+            "ReadOnly"
+        } else {
+            "ReadWrite"
+        });
+    }
+    if !wanted.ephemeral {
+        let (group, kind) = (vm.group(), "Microsoft.Compute/disks");
+        let id = ResourceId::in_group(&cloud.config.subscription_id, group, kind, &wanted.name);
+        disk["managedDisk"]["id"] = json!(id.as_str());
+        disk["managedDisk"]["storageAccountType"] = json!(wanted.account);
+    }
 }
 
 fn store_disk(cloud: &mut Cloud, vm: &ResourceId, spec: &VmSpec) {
