@@ -45,7 +45,12 @@ pub(crate) fn create(machine: &Machine, call: &Call<'_>, object: &mut Value) -> 
 }
 
 /// Admission of a changed object.
-pub(crate) fn update(machine: &Machine, call: &Call<'_>, old: &Value, new: &mut Value) -> Result<()> {
+pub(crate) fn update(
+    machine: &Machine,
+    call: &Call<'_>,
+    old: &Value,
+    new: &mut Value,
+) -> Result<()> {
     let resource = &call.view.resource;
     if resource.is("", "namespaces") {
         namespace_label(new);
@@ -60,14 +65,30 @@ pub(crate) fn update(machine: &Machine, call: &Call<'_>, old: &Value, new: &mut 
 fn service_account(machine: &Machine, call: &Call<'_>, pod: &mut Value) -> Result<()> {
     let name = meta::string(pod, "name").to_owned();
     let spec = meta::map_mut(pod, "spec");
-    let given = spec.get("serviceAccountName").or_else(|| spec.get("serviceAccount"));
-    let account = given.and_then(Value::as_str).filter(|name| !name.is_empty()).unwrap_or("default").to_owned();
-    if machine.builtin("", "serviceaccounts", call.namespace, &account).is_none() {
+    let given = spec
+        .get("serviceAccountName")
+        .or_else(|| spec.get("serviceAccount"));
+    let account = given
+        .and_then(Value::as_str)
+        .filter(|name| !name.is_empty())
+        .unwrap_or("default")
+        .to_owned();
+    if machine
+        .builtin("", "serviceaccounts", call.namespace, &account)
+        .is_none()
+    {
         let why = format!(
             "error looking up service account {}/{account}: serviceaccount \"{account}\" not found",
             call.namespace
         );
-        return Err(Status::forbidden(Named { group: "", kind: "pods", name: &name }, &why));
+        return Err(Status::forbidden(
+            Named {
+                group: "",
+                kind: "pods",
+                name: &name,
+            },
+            &why,
+        ));
     }
     spec.insert("serviceAccountName".into(), account.clone().into());
     spec.insert("serviceAccount".into(), account.into());
@@ -77,8 +98,13 @@ fn service_account(machine: &Machine, call: &Call<'_>, pod: &mut Value) -> Resul
 /// Priority: the class's value and preemption policy.
 fn priority(machine: &Machine, pod: &mut Value) -> Result<()> {
     let name = meta::string(pod, "name").to_owned();
-    let wanted = pod["spec"]["priorityClassName"].as_str().unwrap_or_default().to_owned();
-    let space = machine.registry.space("scheduling.k8s.io", "priorityclasses");
+    let wanted = pod["spec"]["priorityClassName"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    let space = machine
+        .registry
+        .space("scheduling.k8s.io", "priorityclasses");
     let class = if wanted.is_empty() {
         let mut classes = machine.store.range(space, "", None);
         let global = classes.find(|(_, class)| class.value.value()["globalDefault"] == true);
@@ -87,7 +113,14 @@ fn priority(machine: &Machine, pod: &mut Value) -> Result<()> {
         let found = machine.builtin("scheduling.k8s.io", "priorityclasses", "", &wanted);
         let Some(found) = found else {
             let why = format!("no PriorityClass with name {wanted} was found");
-            return Err(Status::forbidden(Named { group: "", kind: "pods", name: &name }, &why));
+            return Err(Status::forbidden(
+                Named {
+                    group: "",
+                    kind: "pods",
+                    name: &name,
+                },
+                &why,
+            ));
         };
         Some(found)
     };
@@ -98,12 +131,19 @@ fn priority(machine: &Machine, pod: &mut Value) -> Result<()> {
                 spec.insert("priorityClassName".into(), class.name().into());
             }
             let class = class.value();
-            (class["value"].clone(), class["preemptionPolicy"].as_str().unwrap_or("PreemptLowerPriority").to_owned())
+            (
+                class["value"].clone(),
+                class["preemptionPolicy"]
+                    .as_str()
+                    .unwrap_or("PreemptLowerPriority")
+                    .to_owned(),
+            )
         }
         None => (json!(0), "PreemptLowerPriority".to_owned()),
     };
     spec.insert("priority".into(), value);
-    spec.entry("preemptionPolicy").or_insert_with(|| policy.into());
+    spec.entry("preemptionPolicy")
+        .or_insert_with(|| policy.into());
     Ok(())
 }
 
@@ -111,8 +151,13 @@ fn priority(machine: &Machine, pod: &mut Value) -> Result<()> {
 fn toleration_seconds(pod: &mut Value) {
     let spec = meta::map_mut(pod, "spec");
     let tolerations = spec.entry("tolerations").or_insert_with(|| json!([]));
-    let Some(tolerations) = tolerations.as_array_mut() else { return };
-    for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
+    let Some(tolerations) = tolerations.as_array_mut() else {
+        return;
+    };
+    for key in [
+        "node.kubernetes.io/not-ready",
+        "node.kubernetes.io/unreachable",
+    ] {
         let tolerated = tolerations.iter().any(|own| {
             let effect = own["effect"].as_str().unwrap_or_default();
             let own = own["key"].as_str().unwrap_or_default();
@@ -128,13 +173,23 @@ fn toleration_seconds(pod: &mut Value) {
 
 /// RuntimeClass: the overhead of the class.
 fn runtime_class(machine: &Machine, pod: &mut Value) -> Result<()> {
-    let Some(name) = pod["spec"]["runtimeClassName"].as_str().filter(|name| !name.is_empty()) else {
+    let Some(name) = pod["spec"]["runtimeClassName"]
+        .as_str()
+        .filter(|name| !name.is_empty())
+    else {
         return Ok(());
     };
     let Some(class) = machine.builtin("node.k8s.io", "runtimeclasses", "", name) else {
         let why = format!("pod rejected: RuntimeClass \"{name}\" not found");
         let pod_name = meta::string(pod, "name").to_owned();
-        return Err(Status::forbidden(Named { group: "", kind: "pods", name: &pod_name }, &why));
+        return Err(Status::forbidden(
+            Named {
+                group: "",
+                kind: "pods",
+                name: &pod_name,
+            },
+            &why,
+        ));
     };
     if let Some(overhead) = class.value()["overhead"].get("podFixed") {
         meta::map_mut(pod, "spec").insert("overhead".into(), overhead.clone());
@@ -145,9 +200,13 @@ fn runtime_class(machine: &Machine, pod: &mut Value) -> Result<()> {
 /// TaintNodesByCondition: a new node is not ready until the node lifecycle controller says so.
 fn taint_new_node(node: &mut Value) {
     let taint = json!({"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"});
-    let taints = meta::map_mut(node, "spec").entry("taints").or_insert_with(|| json!([]));
+    let taints = meta::map_mut(node, "spec")
+        .entry("taints")
+        .or_insert_with(|| json!([]));
     if let Some(taints) = taints.as_array_mut()
-        && !taints.iter().any(|own| own["key"] == taint["key"] && own["effect"] == taint["effect"])
+        && !taints
+            .iter()
+            .any(|own| own["key"] == taint["key"] && own["effect"] == taint["effect"])
     {
         taints.push(taint);
     }
@@ -155,7 +214,9 @@ fn taint_new_node(node: &mut Value) {
 
 fn namespace_label(namespace: &mut Value) {
     let name = meta::string(namespace, "name").to_owned();
-    let labels = meta::metadata_mut(namespace).entry("labels").or_insert_with(|| json!({}));
+    let labels = meta::metadata_mut(namespace)
+        .entry("labels")
+        .or_insert_with(|| json!({}));
     if let Some(labels) = labels.as_object_mut() {
         labels.insert("kubernetes.io/metadata.name".into(), name.into());
     }
@@ -166,7 +227,10 @@ fn default_storage_class(machine: &Machine, claim: &mut Value) {
         return;
     }
     let space = machine.registry.space("storage.k8s.io", "storageclasses");
-    let mut classes = machine.store.range(space, "", None).map(|(_, class)| &class.value);
+    let mut classes = machine
+        .store
+        .range(space, "", None)
+        .map(|(_, class)| &class.value);
     let default = classes.find(|class| {
         let annotations = &class.value()["metadata"]["annotations"];
         annotations["storageclass.kubernetes.io/is-default-class"] == "true"
@@ -199,9 +263,13 @@ fn limit_ranger(machine: &Machine, namespace: &str, pod: &mut Value) {
             let resources = meta::map_mut(container, "resources");
             for limit in &ranges {
                 for (from, to) in [("default", "limits"), ("defaultRequest", "requests")] {
-                    let Some(defaults) = limit[from].as_object() else { continue };
+                    let Some(defaults) = limit[from].as_object() else {
+                        continue;
+                    };
                     let own = resources.entry(to).or_insert_with(|| json!({}));
-                    let Some(own) = own.as_object_mut() else { continue };
+                    let Some(own) = own.as_object_mut() else {
+                        continue;
+                    };
                     for (name, value) in defaults {
                         own.entry(name.clone()).or_insert_with(|| value.clone());
                     }
@@ -219,7 +287,13 @@ fn escalation(machine: &Machine, call: &Call<'_>, object: &Value) -> Result<()> 
         return Ok(());
     }
     let strings = |value: &Value| -> Vec<String> {
-        value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+        value
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect()
     };
     for rule in object["rules"].as_array().into_iter().flatten() {
         for verb in strings(&rule["verbs"]) {

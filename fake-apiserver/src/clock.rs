@@ -19,7 +19,11 @@ pub struct Clock {
 impl Clock {
     /// Cluster time is `epoch` at the tokio instant `start` and runs `scale` times as fast.
     pub fn new(epoch: Timestamp, start: Instant, scale: f64) -> Self {
-        Self { epoch, start, scale }
+        Self {
+            epoch,
+            start,
+            scale,
+        }
     }
 
     /// The cluster's wall time.
@@ -30,7 +34,11 @@ impl Clock {
     /// The wall time at a tokio instant.
     pub fn at(&self, instant: Instant) -> Timestamp {
         let elapsed = instant.saturating_duration_since(self.start);
-        let scaled = if self.is_real_speed() { elapsed } else { elapsed.mul_f64(self.scale) };
+        let scaled = if self.is_real_speed() {
+            elapsed
+        } else {
+            elapsed.mul_f64(self.scale)
+        };
         let scaled = SignedDuration::try_from(scaled).unwrap_or(SignedDuration::MAX);
         self.epoch.checked_add(scaled).unwrap_or(Timestamp::MAX)
     }
@@ -47,7 +55,11 @@ impl Clock {
 
     /// How long a span of cluster time takes on tokio's clock.
     pub(crate) fn real(&self, span: Duration) -> Duration {
-        if self.is_real_speed() { span } else { span.div_f64(self.scale) }
+        if self.is_real_speed() {
+            span
+        } else {
+            span.div_f64(self.scale)
+        }
     }
 
     fn is_real_speed(&self) -> bool {

@@ -10,7 +10,9 @@ pub(crate) fn create(group: &str, plural: &str, object: &mut Value) {
     update(group, plural, object);
     match (group, plural) {
         ("", "pods") => {
-            let gated = object["spec"]["schedulingGates"].as_array().is_some_and(|gates| !gates.is_empty());
+            let gated = object["spec"]["schedulingGates"]
+                .as_array()
+                .is_some_and(|gates| !gates.is_empty());
             let mut status = json!({"phase": "Pending", "qosClass": qos(&object["spec"])});
             if gated {
                 status["conditions"] = json!([{
@@ -70,7 +72,11 @@ pub(crate) fn update(group: &str, plural: &str, object: &mut Value) {
         ("", "services") => service(meta::map_mut(object, "spec")),
         ("", "nodes") => {}
         ("", "persistentvolumeclaims") => {
-            insert(meta::map_mut(object, "spec"), "volumeMode", json!("Filesystem"));
+            insert(
+                meta::map_mut(object, "spec"),
+                "volumeMode",
+                json!("Filesystem"),
+            );
         }
         ("", "persistentvolumes") => {
             let spec = meta::map_mut(object, "spec");
@@ -101,7 +107,9 @@ pub(crate) fn update(group: &str, plural: &str, object: &mut Value) {
             default(object, "volumeBindingMode", json!("Immediate"));
         }
         ("rbac.authorization.k8s.io", "clusterrolebindings" | "rolebindings") => binding(object),
-        ("rbac.authorization.k8s.io", "clusterroles" | "roles") => default(object, "rules", Value::Null),
+        ("rbac.authorization.k8s.io", "clusterroles" | "roles") => {
+            default(object, "rules", Value::Null)
+        }
         ("apiextensions.k8s.io", "customresourcedefinitions") => {
             crate::registry::custom::default(object);
         }
@@ -116,7 +124,9 @@ fn binding(object: &mut Value) {
     let subjects = object.get_mut("subjects").and_then(Value::as_array_mut);
     for subject in subjects.into_iter().flatten() {
         let kind = subject["kind"].as_str().unwrap_or_default();
-        if matches!(kind, "User" | "Group") && let Some(subject) = subject.as_object_mut() {
+        if matches!(kind, "User" | "Group")
+            && let Some(subject) = subject.as_object_mut()
+        {
             insert(subject, "apiGroup", json!("rbac.authorization.k8s.io"));
         }
     }
@@ -125,8 +135,12 @@ fn binding(object: &mut Value) {
 /// `stringData` is write-only.
 fn string_data(secret: &mut Value) {
     use base64::Engine as _;
-    let Some(map) = secret.as_object_mut() else { return };
-    let Some(Value::Object(plain)) = map.remove("stringData") else { return };
+    let Some(map) = secret.as_object_mut() else {
+        return;
+    };
+    let Some(Value::Object(plain)) = map.remove("stringData") else {
+        return;
+    };
     let data = meta::map_mut(secret, "data");
     for (name, value) in plain {
         if let Some(text) = value.as_str() {
@@ -144,7 +158,9 @@ fn service(spec: &mut Map<String, Value>) {
     insert(spec, "ipFamilies", json!(["IPv4"]));
     for port in list(spec, "ports") {
         let number = port["port"].clone();
-        let Some(port) = port.as_object_mut() else { continue };
+        let Some(port) = port.as_object_mut() else {
+            continue;
+        };
         insert(port, "protocol", json!("TCP"));
         insert(port, "targetPort", number);
     }
@@ -155,12 +171,17 @@ fn deployment(spec: &mut Map<String, Value>) {
     insert(spec, "revisionHistoryLimit", json!(10));
     insert(spec, "progressDeadlineSeconds", json!(600));
     let strategy = spec.entry("strategy").or_insert_with(|| json!({}));
-    rolling(strategy, json!({"maxUnavailable": "25%", "maxSurge": "25%"}));
+    rolling(
+        strategy,
+        json!({"maxUnavailable": "25%", "maxSurge": "25%"}),
+    );
     template(spec);
 }
 
 fn rolling(strategy: &mut Value, defaults: Value) {
-    let Some(strategy) = strategy.as_object_mut() else { return };
+    let Some(strategy) = strategy.as_object_mut() else {
+        return;
+    };
     insert(strategy, "type", json!("RollingUpdate"));
     if strategy["type"] != "RollingUpdate" {
         return;
@@ -214,7 +235,10 @@ fn job(spec: &mut Map<String, Value>) {
 }
 
 fn template(spec: &mut Map<String, Value>) {
-    if let Some(template) = spec.get_mut("template").filter(|template| template.is_object()) {
+    if let Some(template) = spec
+        .get_mut("template")
+        .filter(|template| template.is_object())
+    {
         pod_spec(meta::map_mut(template, "spec"), false);
     }
 }
@@ -242,11 +266,24 @@ fn pod_spec(spec: &mut Map<String, Value>, real: bool) {
 fn container(item: &mut Value, real: bool) {
     let image = item["image"].as_str().unwrap_or_default();
     // the tag is after the last colon, unless that belongs to a registry's port
-    let tag = image.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).map(|(_, tag)| tag);
-    let pull = if matches!(tag, None | Some("latest")) && !image.contains('@') { "Always" } else { "IfNotPresent" };
-    let Some(container) = item.as_object_mut() else { return };
+    let tag = image
+        .rsplit_once(':')
+        .filter(|(_, tag)| !tag.contains('/'))
+        .map(|(_, tag)| tag);
+    let pull = if matches!(tag, None | Some("latest")) && !image.contains('@') {
+        "Always"
+    } else {
+        "IfNotPresent"
+    };
+    let Some(container) = item.as_object_mut() else {
+        return;
+    };
     insert(container, "imagePullPolicy", json!(pull));
-    insert(container, "terminationMessagePath", json!("/dev/termination-log"));
+    insert(
+        container,
+        "terminationMessagePath",
+        json!("/dev/termination-log"),
+    );
     insert(container, "terminationMessagePolicy", json!("File"));
     insert(container, "resources", json!({}));
     for port in list(container, "ports") {
@@ -264,7 +301,9 @@ fn container(item: &mut Value, real: bool) {
     }
     // limits imply requests, for pods only
     if real
-        && let Some(resources) = container.get_mut("resources").and_then(Value::as_object_mut)
+        && let Some(resources) = container
+            .get_mut("resources")
+            .and_then(Value::as_object_mut)
         && let Some(limits) = resources.get("limits").and_then(Value::as_object).cloned()
     {
         let requests = resources.entry("requests").or_insert_with(|| json!({}));
@@ -278,9 +317,9 @@ fn container(item: &mut Value, real: bool) {
 
 /// `kubernetes/kubernetes pkg/apis/core/v1/helper/qos`.
 fn qos(spec: &Value) -> &'static str {
-    let containers = ["containers", "initContainers"].into_iter().flat_map(|field| {
-        spec[field].as_array().into_iter().flatten()
-    });
+    let containers = ["containers", "initContainers"]
+        .into_iter()
+        .flat_map(|field| spec[field].as_array().into_iter().flatten());
     let mut guaranteed = true;
     let mut any = false;
     for container in containers {
@@ -318,5 +357,8 @@ fn set(object: &mut Value, field: &str, value: Value) {
 }
 
 fn list<'a>(map: &'a mut Map<String, Value>, field: &str) -> impl Iterator<Item = &'a mut Value> {
-    map.get_mut(field).and_then(Value::as_array_mut).into_iter().flatten()
+    map.get_mut(field)
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
 }

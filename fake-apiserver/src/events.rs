@@ -16,7 +16,9 @@ const RENAMED: &[(&str, &str)] = &[
 
 /// An `events.k8s.io/v1` body becomes the stored core event.
 pub(crate) fn to_core(value: &mut Value) {
-    let Some(map) = value.as_object_mut() else { return };
+    let Some(map) = value.as_object_mut() else {
+        return;
+    };
     for (core, renamed) in RENAMED {
         rename(map, renamed, core);
     }
@@ -25,7 +27,9 @@ pub(crate) fn to_core(value: &mut Value) {
 
 /// A stored core event as `events.k8s.io/v1` shows it.
 pub(crate) fn from_core(value: &mut Value) {
-    let Some(map) = value.as_object_mut() else { return };
+    let Some(map) = value.as_object_mut() else {
+        return;
+    };
     for (core, renamed) in RENAMED {
         rename(map, core, renamed);
     }

@@ -23,7 +23,10 @@ impl Item {
     }
 
     pub(crate) fn shared(value: Arc<Value>) -> Self {
-        Self(Arc::new(Inner { value, encoded: OnceLock::new() }))
+        Self(Arc::new(Inner {
+            value,
+            encoded: OnceLock::new(),
+        }))
     }
 
     pub(crate) fn value(&self) -> &Value {
@@ -74,7 +77,9 @@ fn encode_body(value: &Value) -> Vec<u8> {
     text.push(b'{');
     // metadata first, as the real server's structs have it
     let metadata = map.iter().filter(|(key, _)| *key == "metadata");
-    let rest = map.iter().filter(|(key, _)| !matches!(key.as_str(), "apiVersion" | "kind" | "metadata"));
+    let rest = map
+        .iter()
+        .filter(|(key, _)| !matches!(key.as_str(), "apiVersion" | "kind" | "metadata"));
     for (key, value) in metadata.chain(rest) {
         if text.len() > 1 {
             text.push(b',');

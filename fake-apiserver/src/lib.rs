@@ -45,6 +45,9 @@ pub mod status;
 mod table;
 mod validation;
 
+#[cfg(test)]
+mod tests;
+
 pub use auth::ca::{CertificateAuthority, KeyedCertificate};
 pub use clock::Clock;
 pub use kubeconfig::{Credentials, kubeconfig};

@@ -7,10 +7,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tokio::sync::Notify;
 
+use crate::auth::bootstrap;
 use crate::auth::ca::CertificateAuthority;
 use crate::auth::rbac::{Access, Wish};
 use crate::auth::tokens::{Tokens, bootstrap_user, service_account};
-use crate::auth::bootstrap;
 use crate::item::Item;
 use crate::meta;
 use crate::options::{Options, Tracking, User};
@@ -108,7 +108,10 @@ impl Machine {
             registry,
             random: Random::new(options.seed),
             rules: cel::Environment::new(),
-            tokens: Tokens::new(&options.tokens, derive(options.seed, "service-account-tokens")),
+            tokens: Tokens::new(
+                &options.tokens,
+                derive(options.seed, "service-account-tokens"),
+            ),
             ca,
             tracking: options.tracking,
             anonymous: options.anonymous,
@@ -124,7 +127,10 @@ impl Machine {
     /// Stores an object of the fresh cluster, without admission.
     fn install(&mut self, group: &str, plural: &str, mut object: Value, now: Timestamp) {
         let space = self.registry.space(group, plural);
-        let key = key(meta::string(&object, "namespace"), meta::string(&object, "name"));
+        let key = key(
+            meta::string(&object, "namespace"),
+            meta::string(&object, "name"),
+        );
         let revision = self.store.next_revision();
         let uid = self.random.uid();
         let metadata = meta::metadata_mut(&mut object);
@@ -144,7 +150,10 @@ impl Machine {
         if let Some(claims) = self.tokens.verify(token, now) {
             let key = key(&claims.namespace, &claims.name);
             let space = self.registry.space("", "serviceaccounts");
-            let account = self.store.get(space, &key).ok_or_else(Status::unauthorized)?;
+            let account = self
+                .store
+                .get(space, &key)
+                .ok_or_else(Status::unauthorized)?;
             if meta::string(account.value.value(), "uid") == claims.uid {
                 return Ok(service_account(&claims));
             }
@@ -177,7 +186,11 @@ impl Machine {
     ) -> Result<()> {
         let resource = &view.resource;
         // the namespace of a Namespace is itself (requestInfo of the real server)
-        let namespace = if resource.is("", "namespaces") { name } else { namespace };
+        let namespace = if resource.is("", "namespaces") {
+            name
+        } else {
+            namespace
+        };
         self.authorize(
             user,
             Wish::Resource {
@@ -197,7 +210,11 @@ impl Machine {
         while self.waiters.len() <= index {
             self.waiters.push(Arc::new(Notify::new()));
         }
-        Arc::clone(self.waiters.get(index).expect("grown to the index just above"))
+        Arc::clone(
+            self.waiters
+                .get(index)
+                .expect("grown to the index just above"),
+        )
     }
 
     pub(crate) fn wake(&self, space: SpaceId) {
@@ -272,5 +289,9 @@ impl Machine {
 
 /// The store key of an object.
 pub(crate) fn key(namespace: &str, name: &str) -> String {
-    if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") }
+    if namespace.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{namespace}/{name}")
+    }
 }

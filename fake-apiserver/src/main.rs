@@ -48,7 +48,9 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let interrupted = tokio::signal::ctrl_c();
         let serving = start(arguments);
@@ -68,10 +70,16 @@ async fn start(arguments: &Arguments) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     let now = now();
     let secret = secret()?;
-    let token: String = secret.iter().rev().map(|byte| format!("{byte:02x}")).collect();
+    let token: String = secret
+        .iter()
+        .rev()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     let ca = CertificateAuthority::new(secret, now)?;
     let clock = Clock::new(now, tokio::time::Instant::now(), 1.0);
-    let seed = secret.iter().fold(0_u64, |seed, byte| seed.rotate_left(8) ^ u64::from(*byte));
+    let seed = secret
+        .iter()
+        .fold(0_u64, |seed, byte| seed.rotate_left(8) ^ u64::from(*byte));
     let mut options = Options::new(clock, seed);
     options.version.clone_from(&arguments.cluster_version);
     options.address = address.to_string();
@@ -82,7 +90,12 @@ async fn start(arguments: &Arguments) -> anyhow::Result<()> {
         identity: Identity::new("kubernetes-admin", &["system:masters"]),
     });
     let server = ApiServer::new(options);
-    let pair = ca.server(&["127.0.0.1", "localhost", "kubernetes", "kubernetes.default.svc"])?;
+    let pair = ca.server(&[
+        "127.0.0.1",
+        "localhost",
+        "kubernetes",
+        "kubernetes.default.svc",
+    ])?;
     let url = format!("https://{address}");
     if let Some(path) = &arguments.kubeconfig {
         let text = kubeconfig("fake", &url, Some(ca.pem()), &Credentials::Token(token));
@@ -93,7 +106,10 @@ async fn start(arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-#[expect(clippy::disallowed_methods, reason = "the stand-alone server is the one place with real time")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the stand-alone server is the one place with real time"
+)]
 fn now() -> jiff::Timestamp {
     jiff::Timestamp::now()
 }
@@ -106,7 +122,10 @@ fn secret() -> anyhow::Result<[u8; 32]> {
     Ok(secret)
 }
 
-#[expect(clippy::print_stdout, reason = "the ready line is the program's output")]
+#[expect(
+    clippy::print_stdout,
+    reason = "the ready line is the program's output"
+)]
 fn say(text: &str) {
     println!("{text}");
 }

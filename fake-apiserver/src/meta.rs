@@ -19,7 +19,9 @@ pub(crate) fn map_mut<'a>(object: &'a mut Value, field: &str) -> &'a mut Map<Str
         *object = Value::Object(Map::new());
     }
     let map = object.as_object_mut().expect("made an object just above");
-    let slot = map.entry(field).or_insert_with(|| Value::Object(Map::new()));
+    let slot = map
+        .entry(field)
+        .or_insert_with(|| Value::Object(Map::new()));
     if !slot.is_object() {
         *slot = Value::Object(Map::new());
     }
@@ -47,7 +49,9 @@ pub(crate) fn restore(object: &mut Value, from: &Value, field: &str) {
 
 /// Copies a top-level field from `from`, or removes it.
 pub(crate) fn restore_top(object: &mut Value, from: &Value, field: &str) {
-    let Some(map) = object.as_object_mut() else { return };
+    let Some(map) = object.as_object_mut() else {
+        return;
+    };
     match from.get(field) {
         Some(value) => {
             map.insert(field.to_owned(), value.clone());
@@ -63,7 +67,11 @@ pub(crate) fn is_deleting(object: &Value) -> bool {
 }
 
 pub(crate) fn finalizers(object: &Value) -> impl Iterator<Item = &str> {
-    object["metadata"]["finalizers"].as_array().into_iter().flatten().filter_map(Value::as_str)
+    object["metadata"]["finalizers"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
 }
 
 /// The label `key`, if set.

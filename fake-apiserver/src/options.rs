@@ -67,7 +67,10 @@ impl Options {
     #[must_use]
     pub fn with_token(mut self, token: &str, user: &str, groups: &[&str]) -> Self {
         let identity = Identity::new(user, groups);
-        self.tokens.push(StaticToken { token: token.to_owned(), identity });
+        self.tokens.push(StaticToken {
+            token: token.to_owned(),
+            identity,
+        });
         self
     }
 }
@@ -87,10 +90,17 @@ impl User {
     /// A user found by authentication: the groups gain `system:authenticated`.
     pub fn authenticated(identity: &Identity) -> Self {
         let mut groups: Vec<Arc<str>> = identity.groups.to_vec();
-        if !groups.iter().any(|group| &**group == "system:authenticated") {
+        if !groups
+            .iter()
+            .any(|group| &**group == "system:authenticated")
+        {
             groups.push("system:authenticated".into());
         }
-        Self { name: Arc::clone(&identity.user), groups, uid: String::new() }
+        Self {
+            name: Arc::clone(&identity.user),
+            groups,
+            uid: String::new(),
+        }
     }
 
     /// `system:anonymous`.

@@ -12,7 +12,9 @@ pub(crate) fn parse(text: &str) -> Option<i128> {
         Some(rest) => (text.starts_with('-'), rest),
         None => (false, text),
     };
-    let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+    let end = rest
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(rest.len());
     let (number, suffix) = rest.split_at(end);
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if whole.len() + fraction.len() == 0 || fraction.contains('.') {
@@ -22,6 +24,37 @@ pub(crate) fn parse(text: &str) -> Option<i128> {
     let scale = i32::try_from(fraction.len()).ok()?;
     let magnitude = scaled(digits, scale, suffix)?;
     Some(if negative { -magnitude } else { magnitude })
+}
+
+/// The canonical spelling: no fraction where a smaller suffix avoids it, the largest suffix that
+/// stays exact, in the family of the original's.
+pub(crate) fn canonical(text: &str) -> Option<String> {
+    let thousandths = parse(text)?;
+    let binary = text.ends_with('i');
+    let units = thousandths / 1000;
+    if thousandths % 1000 != 0 {
+        return Some(format!("{thousandths}m"));
+    }
+    if units == 0 {
+        return Some("0".to_owned());
+    }
+    let (base, suffixes): (i128, &[&str]) = if binary && units.abs() >= 1024 {
+        (1024, &["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"])
+    } else if text.contains(['e', 'E']) && !text.ends_with('E') {
+        (1000, &["", "e3", "e6", "e9", "e12", "e15", "e18"])
+    } else {
+        (1000, &["", "k", "M", "G", "T", "P", "E"])
+    };
+    let mut number = units;
+    let mut suffixes = suffixes.iter();
+    let mut suffix = *suffixes.next()?;
+    while number % base == 0
+        && let Some(next) = suffixes.next()
+    {
+        number /= base;
+        suffix = next;
+    }
+    Some(format!("{number}{suffix}"))
 }
 
 /// Thousandths of a JSON quantity: a string or a number.
@@ -75,6 +108,27 @@ fn decimal(digits: i128, exponent: i32) -> Option<i128> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn canonical_spellings_are_upstreams() {
+        for (text, expected) in [
+            ("1", "1"),
+            ("0.5", "500m"),
+            ("1000m", "1"),
+            ("1500m", "1500m"),
+            ("1000", "1k"),
+            ("1024Mi", "1Gi"),
+            ("1.5Gi", "1536Mi"),
+            ("1000Ki", "1000Ki"),
+            ("0.5Ki", "512"),
+            ("1e3", "1e3"),
+            ("0", "0"),
+            ("-2000m", "-2"),
+            ("128974848", "128974848"),
+        ] {
+            assert_eq!(canonical(text).as_deref(), Some(expected), "{text}");
+        }
+    }
 
     #[test]
     fn quantities_are_exact() {

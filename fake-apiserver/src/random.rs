@@ -17,7 +17,10 @@ const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
 
 impl Random {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { uids: stream(seed, "uids"), names: stream(seed, "names") }
+        Self {
+            uids: stream(seed, "uids"),
+            names: stream(seed, "names"),
+        }
     }
 
     /// A version 4 UUID.

@@ -38,11 +38,13 @@ struct FieldTerm {
 impl Selection {
     /// Parses both query parameters.
     pub(crate) fn parse(labels: Option<&str>, fields: Option<&str>, view: &View) -> Result<Self> {
-        let labels = parse_labels(labels.unwrap_or_default())
-            .map_err(|error| Status::bad_request(format!("unable to parse requirement: {error}")))?;
+        let labels = parse_labels(labels.unwrap_or_default()).map_err(|error| {
+            Status::bad_request(format!("unable to parse requirement: {error}"))
+        })?;
         let text = fields.unwrap_or_default();
-        let fields = parse_fields(text)
-            .ok_or_else(|| Status::bad_request(format!("invalid selector: '{text}'; can't understand")))?;
+        let fields = parse_fields(text).ok_or_else(|| {
+            Status::bad_request(format!("invalid selector: '{text}'; can't understand"))
+        })?;
         for term in &fields {
             check_field(&term.field, text, view)?;
         }
@@ -62,8 +64,13 @@ impl Selection {
 
     pub(crate) fn matches(&self, object: &Value) -> bool {
         let labels = &object["metadata"]["labels"];
-        self.labels.iter().all(|requirement| requirement.matches(labels))
-            && self.fields.iter().all(|term| (field(object, &term.field) == term.value) == term.equal)
+        self.labels
+            .iter()
+            .all(|requirement| requirement.matches(labels))
+            && self
+                .fields
+                .iter()
+                .all(|term| (field(object, &term.field) == term.value) == term.equal)
     }
 }
 
@@ -77,21 +84,27 @@ impl Requirement {
             (Operator::NotIn(_) | Operator::DoesNotExist, None) => true,
             (Operator::Exists, value) => value.is_some(),
             (Operator::DoesNotExist, Some(_)) => false,
-            (Operator::Greater(bound), value) => {
-                value.and_then(|v| v.parse::<i64>().ok()).is_some_and(|v| v > *bound)
-            }
-            (Operator::Less(bound), value) => {
-                value.and_then(|v| v.parse::<i64>().ok()).is_some_and(|v| v < *bound)
-            }
+            (Operator::Greater(bound), value) => value
+                .and_then(|v| v.parse::<i64>().ok())
+                .is_some_and(|v| v > *bound),
+            (Operator::Less(bound), value) => value
+                .and_then(|v| v.parse::<i64>().ok())
+                .is_some_and(|v| v < *bound),
         }
     }
 }
 
 /// Whether a `metav1.LabelSelector` matches; `None` selects nothing, an empty one everything.
 pub(crate) fn label_selector_matches(selector: &Value, labels: &Value) -> bool {
-    let Some(selector) = selector.as_object() else { return false };
+    let Some(selector) = selector.as_object() else {
+        return false;
+    };
     let exact = selector.get("matchLabels").and_then(Value::as_object);
-    let equal = exact.is_none_or(|exact| exact.iter().all(|(key, value)| labels.get(key) == Some(value)));
+    let equal = exact.is_none_or(|exact| {
+        exact
+            .iter()
+            .all(|(key, value)| labels.get(key) == Some(value))
+    });
     let expressions = selector.get("matchExpressions").and_then(Value::as_array);
     equal
         && expressions.is_none_or(|all| {
@@ -99,7 +112,10 @@ pub(crate) fn label_selector_matches(selector: &Value, labels: &Value) -> bool {
                 let key = expression["key"].as_str().unwrap_or_default().to_owned();
                 let values = || {
                     let values = expression["values"].as_array().into_iter().flatten();
-                    values.filter_map(Value::as_str).map(str::to_owned).collect()
+                    values
+                        .filter_map(Value::as_str)
+                        .map(str::to_owned)
+                        .collect()
                 };
                 let operator = match expression["operator"].as_str() {
                     Some("In") => Operator::In(values()),
@@ -227,7 +243,11 @@ fn parse_fields(text: &str) -> Option<Vec<FieldTerm>> {
                 let (field, value) = term.split_once('=')?;
                 (field, value, true)
             };
-            Some(FieldTerm { field: field.trim().to_owned(), value: value.to_owned(), equal })
+            Some(FieldTerm {
+                field: field.trim().to_owned(),
+                value: value.to_owned(),
+                equal,
+            })
         })
         .collect()
 }
@@ -245,7 +265,10 @@ fn parse_labels(text: &str) -> std::result::Result<Vec<Requirement>, String> {
             Token::Word(key) if !is_operator(key) => (key, operator(&mut tokens)?),
             Token::Word(other) => return Err(unexpected(Some(&Token::Word(other)), "identifier")),
         };
-        requirements.push(Requirement { key: key.to_owned(), operator });
+        requirements.push(Requirement {
+            key: key.to_owned(),
+            operator,
+        });
         match tokens.next() {
             None => break,
             Some(Token::Word(",")) => {}
@@ -272,7 +295,9 @@ fn is_operator(token: &str) -> bool {
 fn operator<'a>(
     tokens: &mut std::iter::Peekable<impl Iterator<Item = Token<'a>>>,
 ) -> std::result::Result<Operator, String> {
-    let Some(Token::Word(word)) = tokens.peek().copied() else { return Ok(Operator::Exists) };
+    let Some(Token::Word(word)) = tokens.peek().copied() else {
+        return Ok(Operator::Exists);
+    };
     if word == "," {
         return Ok(Operator::Exists);
     }
@@ -282,12 +307,21 @@ fn operator<'a>(
         "!=" => Ok(Operator::NotIn(vec![value(tokens)?])),
         ">" | "<" => {
             let text = value(tokens)?;
-            let bound = text.parse().map_err(|_| format!("for 'Gt', 'Lt' operators, the value must be an integer, found '{text}'"))?;
-            Ok(if word == ">" { Operator::Greater(bound) } else { Operator::Less(bound) })
+            let bound = text.parse().map_err(|_| {
+                format!("for 'Gt', 'Lt' operators, the value must be an integer, found '{text}'")
+            })?;
+            Ok(if word == ">" {
+                Operator::Greater(bound)
+            } else {
+                Operator::Less(bound)
+            })
         }
         "in" => Ok(Operator::In(values(tokens)?)),
         "notin" => Ok(Operator::NotIn(values(tokens)?)),
-        other => Err(unexpected(Some(&Token::Word(other)), "in, notin, =, ==, !=, >, <")),
+        other => Err(unexpected(
+            Some(&Token::Word(other)),
+            "in, notin, =, ==, !=, >, <",
+        )),
     }
 }
 
@@ -331,13 +365,16 @@ fn tokenize(text: &str) -> std::iter::Peekable<impl Iterator<Item = Token<'_>>> 
             return None;
         }
         let special = ["==", "!=", "=", "!", ",", "(", ")", ">", "<"];
-        let length = special.iter().find(|token| rest.starts_with(**token)).map_or_else(
-            || {
-                rest.find(|c: char| c.is_whitespace() || "=!,()<>".contains(c))
-                    .unwrap_or(rest.len())
-            },
-            |token| token.len(),
-        );
+        let length = special
+            .iter()
+            .find(|token| rest.starts_with(**token))
+            .map_or_else(
+                || {
+                    rest.find(|c: char| c.is_whitespace() || "=!,()<>".contains(c))
+                        .unwrap_or(rest.len())
+                },
+                |token| token.len(),
+            );
         let (token, tail) = rest.split_at(length);
         rest = tail.trim_start();
         Some(Token::Word(token))
@@ -353,7 +390,10 @@ mod tests {
 
     fn matches(selector: &str, labels: &Value) -> bool {
         let labels_of = json!({"metadata": {"labels": labels}});
-        let selection = Selection { labels: parse_labels(selector).unwrap(), fields: Vec::new() };
+        let selection = Selection {
+            labels: parse_labels(selector).unwrap(),
+            fields: Vec::new(),
+        };
         selection.matches(&labels_of)
     }
 
@@ -375,14 +415,26 @@ mod tests {
         ] {
             assert!(matches(selector, &labels), "{selector}");
         }
-        for selector in ["app=api", "app!=web", "missing", "!app", "n>7", "app in (api)", "missing in (x)", "app="] {
+        for selector in [
+            "app=api",
+            "app!=web",
+            "missing",
+            "!app",
+            "n>7",
+            "app in (api)",
+            "missing in (x)",
+            "app=",
+        ] {
             assert!(!matches(selector, &labels), "{selector}");
         }
     }
 
     #[test]
     fn bad_selectors_are_named_as_upstream_names_them() {
-        assert_eq!(parse_labels("a===b").unwrap_err(), "found '=', expected: identifier");
+        assert_eq!(
+            parse_labels("a===b").unwrap_err(),
+            "found '=', expected: identifier"
+        );
         assert!(parse_labels("a in b").is_err());
         assert!(parse_labels("a b").is_err());
     }

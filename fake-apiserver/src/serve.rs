@@ -62,10 +62,13 @@ pub async fn serve(
 fn acceptor(server: &ApiServer, pair: &KeyedCertificate) -> Result<TlsAcceptor, ServeError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(server.ca().pem().as_bytes())?)?;
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-        .allow_unauthenticated()
-        .build()?;
+    roots.add(CertificateDer::from_pem_slice(
+        server.ca().pem().as_bytes(),
+    )?)?;
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+            .allow_unauthenticated()
+            .build()?;
     let chain: Result<Vec<_>, _> =
         CertificateDer::pem_slice_iter(pair.certificate_pem.as_bytes()).collect();
     let key = PrivateKeyDer::from_pem_slice(pair.key_pem.as_bytes())?;
@@ -84,11 +87,11 @@ async fn connection(stream: TcpStream, acceptor: Option<TlsAcceptor>, router: Ro
         Some(acceptor) => match acceptor.accept(stream).await {
             Ok(stream) => {
                 let certificates = stream.get_ref().1.peer_certificates();
-                let user = certificates.and_then(<[_]>::first).and_then(|der| user_of(der));
+                let user = certificates
+                    .and_then(<[_]>::first)
+                    .and_then(|der| user_of(der));
                 let router = match user {
-                    Some(user) => {
-                        router.layer(axum::Extension(CertificateUser(Arc::new(user))))
-                    }
+                    Some(user) => router.layer(axum::Extension(CertificateUser(Arc::new(user)))),
                     None => router,
                 };
                 speak(TokioIo::new(stream), router).await
@@ -113,7 +116,9 @@ where
 {
     let builder = auto::Builder::new(TokioExecutor::new());
     let service = TowerToHyperService::new(router.into_service());
-    builder.serve_connection_with_upgrades(stream, service).await
+    builder
+        .serve_connection_with_upgrades(stream, service)
+        .await
 }
 
 /// The common name is the user, the organizations are the groups.
@@ -121,7 +126,9 @@ fn user_of(der: &CertificateDer<'_>) -> Option<User> {
     let (_, certificate) = x509_parser::certificate::X509Certificate::from_der(der).ok()?;
     let subject = certificate.subject();
     let user = subject.iter_common_name().next()?.as_str().ok()?;
-    let groups: Vec<&str> =
-        subject.iter_organization().filter_map(|name| name.as_str().ok()).collect();
+    let groups: Vec<&str> = subject
+        .iter_organization()
+        .filter_map(|name| name.as_str().ok())
+        .collect();
     Some(User::authenticated(&Identity::new(user, &groups)))
 }

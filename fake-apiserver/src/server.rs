@@ -2,10 +2,10 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use fake_apiserver_components::api::PatchType;
 use fake_apiserver_components::api::{
     Api, Change, Identity, Object, Operation, Request, Resource, Status as ApiStatus, WatchEvent,
 };
-use fake_apiserver_components::api::PatchType;
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::Notify;
@@ -58,7 +58,9 @@ impl ApiServer {
     pub fn with_api<T>(&self, act: impl FnOnce(&mut dyn Api) -> T) -> T {
         let mut machine = self.lock();
         let before = machine.store.revision();
-        let result = act(&mut Direct { machine: &mut machine });
+        let result = act(&mut Direct {
+            machine: &mut machine,
+        });
         let after = machine.store.revision();
         drop(machine);
         if after != before {
@@ -109,21 +111,41 @@ impl ApiServer {
 
     /// What `/version` answers, for example after a control plane upgrade.
     pub fn set_version(&self, version: &str) {
-        version.clone_into(&mut self.0.version.lock().unwrap_or_else(PoisonError::into_inner));
+        version.clone_into(
+            &mut self
+                .0
+                .version
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
     }
 
     /// What `/version` answers now.
     pub fn version(&self) -> String {
-        self.0.version.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .version
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Tells the server the host and port it is reached at.
     pub fn set_address(&self, address: &str) {
-        address.clone_into(&mut self.0.address.lock().unwrap_or_else(PoisonError::into_inner));
+        address.clone_into(
+            &mut self
+                .0
+                .address
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
     }
 
     pub(crate) fn address(&self) -> String {
-        self.0.address.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .address
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Forgets all history up to now: running watches go on, older ones get 410.
@@ -135,7 +157,10 @@ impl ApiServer {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Machine> {
         // a panic while serving one request must not take the server down for the others
-        self.0.machine.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0
+            .machine
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs a request under the lock and wakes whoever waits for changes.
@@ -163,7 +188,9 @@ struct Direct<'a> {
 
 impl Direct<'_> {
     fn view(&self, resource: Resource) -> Result<View, Status> {
-        self.machine.registry.view(resource.group, resource.version, resource.plural)
+        self.machine
+            .registry
+            .view(resource.group, resource.version, resource.plural)
     }
 
     fn reader(&self, who: &Identity, resource: Resource, verb: &str) -> Result<View, Status> {
@@ -207,8 +234,17 @@ impl Direct<'_> {
             Operation::Patch { kind, body } => Action::Patch(*kind, body.clone()),
             Operation::Delete(options) => Action::Delete(options.clone()),
         };
-        let forced = WriteOptions { force: Some(true), ..options.clone() };
-        if matches!(&request.operation, Operation::Patch { kind: PatchType::Apply, .. }) {
+        let forced = WriteOptions {
+            force: Some(true),
+            ..options.clone()
+        };
+        if matches!(
+            &request.operation,
+            Operation::Patch {
+                kind: PatchType::Apply,
+                ..
+            }
+        ) {
             call.options = &forced;
         }
         match self.machine.execute(&mut call, action)? {
@@ -261,7 +297,11 @@ impl Api for Direct<'_> {
         let view = self.reader(who, resource, "list").map_err(to_api)?;
         let items = self.machine.store.range(view.resource.space, "", None);
         let objects: Result<Vec<Object>, Status> = items
-            .map(|(_, found)| self.machine.present(&view, &found.value).map(|item| object(&item)))
+            .map(|(_, found)| {
+                self.machine
+                    .present(&view, &found.value)
+                    .map(|item| object(&item))
+            })
             .collect();
         Ok((objects.map_err(to_api)?, self.machine.store.revision()))
     }

@@ -138,7 +138,11 @@ impl FieldError {
             text.push_str(": ");
             text.push_str(detail);
         }
-        Self { path: path.into(), fault, text }
+        Self {
+            path: path.into(),
+            fault,
+            text,
+        }
     }
 
     /// An error that shows no value (`Required`, `Forbidden`, `TooLong`).
@@ -148,7 +152,11 @@ impl FieldError {
             text.push_str(": ");
             text.push_str(detail);
         }
-        Self { path: path.into(), fault, text }
+        Self {
+            path: path.into(),
+            fault,
+            text,
+        }
     }
 
     /// `Required value: detail`.
@@ -168,7 +176,10 @@ impl FieldError {
 
     /// `Unsupported value: value: supported values: …`.
     pub fn not_supported(path: impl Into<String>, value: &Value, supported: &[&str]) -> Self {
-        let quoted: Vec<String> = supported.iter().map(|value| format!("\"{value}\"")).collect();
+        let quoted: Vec<String> = supported
+            .iter()
+            .map(|value| format!("\"{value}\""))
+            .collect();
         let detail = format!("supported values: {}", quoted.join(", "));
         Self::value(path, Fault::NotSupported, value, &detail)
     }
@@ -193,13 +204,17 @@ impl Status {
     }
 
     fn with_causes(mut self, causes: Vec<Value>) -> Self {
-        self.details.get_or_insert_default().insert("causes".into(), Value::Array(causes));
+        self.details
+            .get_or_insert_default()
+            .insert("causes".into(), Value::Array(causes));
         self
     }
 
     fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after_seconds = Some(seconds);
-        self.details.get_or_insert_default().insert("retryAfterSeconds".into(), seconds.into());
+        self.details
+            .get_or_insert_default()
+            .insert("retryAfterSeconds".into(), seconds.into());
         self
     }
 
@@ -215,28 +230,47 @@ impl Status {
 
     /// 403 for a resource; `why` follows the colon.
     pub fn forbidden(what: Named<'_>, why: &str) -> Self {
-        let object =
-            if what.name.is_empty() { String::new() } else { format!(" \"{}\"", what.name) };
-        Self::new(403, "Forbidden", format!("{}{object} is forbidden: {why}", what.qualified()))
-            .with_details(what.details())
+        let object = if what.name.is_empty() {
+            String::new()
+        } else {
+            format!(" \"{}\"", what.name)
+        };
+        Self::new(
+            403,
+            "Forbidden",
+            format!("{}{object} is forbidden: {why}", what.qualified()),
+        )
+        .with_details(what.details())
     }
 
     /// 403 for a path that is no resource.
     pub fn forbidden_path(user: &str, verb: &str, path: &str) -> Self {
-        Self::new(403, "Forbidden", format!("forbidden: User \"{user}\" cannot {verb} path \"{path}\""))
-            .with_details(Map::new())
+        Self::new(
+            403,
+            "Forbidden",
+            format!("forbidden: User \"{user}\" cannot {verb} path \"{path}\""),
+        )
+        .with_details(Map::new())
     }
 
     /// 404 for an object.
     pub fn not_found(what: Named<'_>) -> Self {
-        Self::new(404, "NotFound", format!("{} \"{}\" not found", what.qualified(), what.name))
-            .with_details(what.details())
+        Self::new(
+            404,
+            "NotFound",
+            format!("{} \"{}\" not found", what.qualified(), what.name),
+        )
+        .with_details(what.details())
     }
 
     /// 404 for a resource or subresource this server does not have.
     pub fn no_such_resource() -> Self {
-        Self::new(404, "NotFound", "the server could not find the requested resource")
-            .with_details(Map::new())
+        Self::new(
+            404,
+            "NotFound",
+            "the server could not find the requested resource",
+        )
+        .with_details(Map::new())
     }
 
     /// 404 in plain text, for paths and groups that are not served.
@@ -263,14 +297,21 @@ impl Status {
 
     /// 409 on create.
     pub fn already_exists(what: Named<'_>) -> Self {
-        Self::new(409, "AlreadyExists", format!("{} \"{}\" already exists", what.qualified(), what.name))
-            .with_details(what.details())
+        Self::new(
+            409,
+            "AlreadyExists",
+            format!("{} \"{}\" already exists", what.qualified(), what.name),
+        )
+        .with_details(what.details())
     }
 
     /// 409 because the object is not in the state the request needs.
     pub fn conflict(what: Named<'_>, why: &str) -> Self {
-        let message =
-            format!("Operation cannot be fulfilled on {} \"{}\": {why}", what.qualified(), what.name);
+        let message = format!(
+            "Operation cannot be fulfilled on {} \"{}\": {why}",
+            what.qualified(),
+            what.name
+        );
         Self::new(409, "Conflict", message).with_details(what.details())
     }
 
@@ -342,17 +383,29 @@ impl Status {
 
     /// 422 with the list of wrong fields; `what.kind` is the Kind.
     pub fn invalid(what: Named<'_>, errors: &[FieldError]) -> Self {
-        let texts: Vec<String> =
-            errors.iter().map(|error| format!("{}: {}", error.path, error.text)).collect();
-        let joined = if texts.len() == 1 { texts.concat() } else { format!("[{}]", texts.join(", ")) };
+        let texts: Vec<String> = errors
+            .iter()
+            .map(|error| format!("{}: {}", error.path, error.text))
+            .collect();
+        let joined = if texts.len() == 1 {
+            texts.concat()
+        } else {
+            format!("[{}]", texts.join(", "))
+        };
         let causes = errors
             .iter()
             .map(|error| {
                 json!({"reason": error.fault.reason(), "message": error.text, "field": error.path})
             })
             .collect();
-        let message = format!("{} \"{}\" is invalid: {joined}", what.qualified(), what.name);
-        Self::new(422, "Invalid", message).with_details(what.details()).with_causes(causes)
+        let message = format!(
+            "{} \"{}\" is invalid: {joined}",
+            what.qualified(),
+            what.name
+        );
+        Self::new(422, "Invalid", message)
+            .with_details(what.details())
+            .with_causes(causes)
     }
 
     /// 422 of a patch that cannot be applied.
@@ -398,8 +451,12 @@ impl Status {
 
     /// 500 with reason `InternalError`.
     pub fn internal(message: &str) -> Self {
-        Self::new(500, "InternalError", format!("Internal error occurred: {message}"))
-            .with_causes(vec![json!({"message": message})])
+        Self::new(
+            500,
+            "InternalError",
+            format!("Internal error occurred: {message}"),
+        )
+        .with_causes(vec![json!({"message": message})])
     }
 
     /// 504 for a resource version this server has not reached.
@@ -407,7 +464,9 @@ impl Status {
         let message = format!("Timeout: Too large resource version: {wanted}, current: {current}");
         let cause =
             json!({"reason": "ResourceVersionTooLarge", "message": "Too large resource version"});
-        Self::new(504, "Timeout", message).with_causes(vec![cause]).retry_after(1)
+        Self::new(504, "Timeout", message)
+            .with_causes(vec![cause])
+            .retry_after(1)
     }
 
     /// The JSON body.
@@ -420,7 +479,11 @@ impl Status {
             None => json!({}),
         };
         body.insert("metadata".into(), metadata);
-        let outcome = if self.code < 300 { "Success" } else { "Failure" };
+        let outcome = if self.code < 300 {
+            "Success"
+        } else {
+            "Failure"
+        };
         body.insert("status".into(), outcome.into());
         if !self.message.is_empty() {
             body.insert("message".into(), self.message.clone().into());
@@ -438,7 +501,10 @@ impl Status {
     /// One line for logs and for the components' seam.
     pub fn summary(&self) -> String {
         let mut text = self.message.clone();
-        if let Some(causes) = self.details.as_ref().and_then(|details| details.get("causes"))
+        if let Some(causes) = self
+            .details
+            .as_ref()
+            .and_then(|details| details.get("causes"))
             && let Some(first) = causes.get(0).and_then(|cause| cause["message"].as_str())
             && !text.contains(first)
         {

@@ -21,18 +21,38 @@ const COMPONENTS: &[(&str, &str, &[Row])] = &[
         "user:system:kube-scheduler",
         &[
             EVENTS,
-            ("coordination.k8s.io", "leases", "create get list update watch"),
+            (
+                "coordination.k8s.io",
+                "leases",
+                "create get list update watch",
+            ),
             ("core", "nodes namespaces", READ),
             ("core", "pods", "delete get list watch"),
             ("core", "pods/binding bindings", "create"),
             ("core", "pods/status", "patch update"),
-            ("core", "replicationcontrollers services persistentvolumes", READ),
-            ("core", "persistentvolumeclaims", "get list watch patch update"),
+            (
+                "core",
+                "replicationcontrollers services persistentvolumes",
+                READ,
+            ),
+            (
+                "core",
+                "persistentvolumeclaims",
+                "get list watch patch update",
+            ),
             ("apps", "replicasets statefulsets", READ),
             ("policy", "poddisruptionbudgets", READ),
-            ("storage.k8s.io", "csinodes csidrivers csistoragecapacities storageclasses volumeattachments", READ),
+            (
+                "storage.k8s.io",
+                "csinodes csidrivers csistoragecapacities storageclasses volumeattachments",
+                READ,
+            ),
             ("resource.k8s.io", "deviceclasses resourceslices", READ),
-            ("resource.k8s.io", "resourceclaims resourceclaims/status", "get list watch patch update"),
+            (
+                "resource.k8s.io",
+                "resourceclaims resourceclaims/status",
+                "get list watch patch update",
+            ),
             ("authentication.k8s.io", "tokenreviews", "create"),
             ("authorization.k8s.io", "subjectaccessreviews", "create"),
         ],
@@ -43,7 +63,11 @@ const COMPONENTS: &[(&str, &str, &[Row])] = &[
         &[
             EVENTS,
             ("authentication.k8s.io", "tokenreviews", "create"),
-            ("authorization.k8s.io", "subjectaccessreviews localsubjectaccessreviews", "create"),
+            (
+                "authorization.k8s.io",
+                "subjectaccessreviews localsubjectaccessreviews",
+                "create",
+            ),
             ("core", "services", READ),
             ("core", "nodes", "create get list watch update patch delete"),
             ("core", "nodes/status", "get patch update"),
@@ -51,37 +75,69 @@ const COMPONENTS: &[(&str, &str, &[Row])] = &[
             ("core", "pods/status", "patch update"),
             ("core", "pods/eviction", "create"),
             ("core", "secrets configmaps", READ),
-            ("core", "persistentvolumeclaims persistentvolumes endpoints", "get"),
+            (
+                "core",
+                "persistentvolumeclaims persistentvolumes endpoints",
+                "get",
+            ),
             ("core", "serviceaccounts", "get"),
             ("core", "serviceaccounts/token", "create"),
-            ("certificates.k8s.io", "certificatesigningrequests", "create get list watch"),
-            ("coordination.k8s.io", "leases", "create delete get patch update"),
+            (
+                "certificates.k8s.io",
+                "certificatesigningrequests",
+                "create get list watch",
+            ),
+            (
+                "coordination.k8s.io",
+                "leases",
+                "create delete get patch update",
+            ),
             ("storage.k8s.io", "volumeattachments", "get"),
             ("storage.k8s.io", "csidrivers", READ),
-            ("storage.k8s.io", "csinodes", "create delete get patch update"),
+            (
+                "storage.k8s.io",
+                "csinodes",
+                "create delete get patch update",
+            ),
             ("node.k8s.io", "runtimeclasses", READ),
         ],
     ),
     (
         "system:node-bootstrapper",
         "group:system:bootstrappers",
-        &[("certificates.k8s.io", "certificatesigningrequests", "create get list watch")],
+        &[(
+            "certificates.k8s.io",
+            "certificatesigningrequests",
+            "create get list watch",
+        )],
     ),
     (
         "system:certificates.k8s.io:certificatesigningrequests:nodeclient",
         "group:system:bootstrappers",
-        &[("certificates.k8s.io", "certificatesigningrequests/nodeclient", "create")],
+        &[(
+            "certificates.k8s.io",
+            "certificatesigningrequests/nodeclient",
+            "create",
+        )],
     ),
     (
         "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient",
         "group:system:nodes",
-        &[("certificates.k8s.io", "certificatesigningrequests/selfnodeclient", "create")],
+        &[(
+            "certificates.k8s.io",
+            "certificatesigningrequests/selfnodeclient",
+            "create",
+        )],
     ),
     (
         "system:basic-user",
         "group:system:authenticated",
         &[
-            ("authorization.k8s.io", "selfsubjectaccessreviews selfsubjectrulesreviews", "create"),
+            (
+                "authorization.k8s.io",
+                "selfsubjectaccessreviews selfsubjectrulesreviews",
+                "create",
+            ),
             ("authentication.k8s.io", "selfsubjectreviews", "create"),
         ],
     ),
@@ -101,20 +157,34 @@ const COMPONENTS: &[(&str, &str, &[Row])] = &[
     (
         "system:cloud-node-manager",
         "cloud-node-manager",
-        &[EVENTS, ("core", "nodes nodes/status", "get list watch patch update")],
+        &[
+            EVENTS,
+            ("core", "nodes nodes/status", "get list watch patch update"),
+        ],
     ),
     (
         "system:node-problem-detector",
         "node-problem-detector",
-        &[EVENTS, ("core", "nodes nodes/status", "get list watch patch update")],
+        &[
+            EVENTS,
+            ("core", "nodes nodes/status", "get list watch patch update"),
+        ],
     ),
     (
         "system:controller:daemon-set-controller",
         "daemon-set-controller",
         &[
             EVENTS,
-            ("apps", "daemonsets daemonsets/finalizers daemonsets/status", "get list watch patch update"),
-            ("apps", "controllerrevisions", "create delete get list patch update watch"),
+            (
+                "apps",
+                "daemonsets daemonsets/finalizers daemonsets/status",
+                "get list watch patch update",
+            ),
+            (
+                "apps",
+                "controllerrevisions",
+                "create delete get list patch update watch",
+            ),
             ("core", "nodes", READ),
             ("core", "pods", "create delete get list patch watch"),
             ("core", "pods/binding", "create"),
@@ -125,8 +195,16 @@ const COMPONENTS: &[(&str, &str, &[Row])] = &[
         "deployment-controller",
         &[
             EVENTS,
-            ("apps", "deployments deployments/finalizers deployments/status", "get list watch patch update"),
-            ("apps", "replicasets", "create delete get list patch update watch"),
+            (
+                "apps",
+                "deployments deployments/finalizers deployments/status",
+                "get list watch patch update",
+            ),
+            (
+                "apps",
+                "replicasets",
+                "create delete get list patch update watch",
+            ),
             ("core", "pods", "get list update watch"),
         ],
     ),
@@ -135,7 +213,11 @@ const COMPONENTS: &[(&str, &str, &[Row])] = &[
         "replicaset-controller",
         &[
             EVENTS,
-            ("apps", "replicasets replicasets/finalizers replicasets/status", "get list watch patch update"),
+            (
+                "apps",
+                "replicasets replicasets/finalizers replicasets/status",
+                "get list watch patch update",
+            ),
             ("core", "pods", "create delete get list patch watch"),
         ],
     ),
@@ -144,10 +226,22 @@ const COMPONENTS: &[(&str, &str, &[Row])] = &[
         "statefulset-controller",
         &[
             EVENTS,
-            ("apps", "statefulsets statefulsets/finalizers statefulsets/status", "get list watch patch update"),
-            ("apps", "controllerrevisions", "create delete get list patch update watch"),
+            (
+                "apps",
+                "statefulsets statefulsets/finalizers statefulsets/status",
+                "get list watch patch update",
+            ),
+            (
+                "apps",
+                "controllerrevisions",
+                "create delete get list patch update watch",
+            ),
             ("core", "pods", "create delete get list patch update watch"),
-            ("core", "persistentvolumeclaims", "create delete get list patch update watch"),
+            (
+                "core",
+                "persistentvolumeclaims",
+                "create delete get list patch update watch",
+            ),
         ],
     ),
     (
@@ -155,7 +249,11 @@ const COMPONENTS: &[(&str, &str, &[Row])] = &[
         "job-controller",
         &[
             EVENTS,
-            ("batch", "jobs jobs/finalizers jobs/status", "get list watch patch update"),
+            (
+                "batch",
+                "jobs jobs/finalizers jobs/status",
+                "get list watch patch update",
+            ),
             ("core", "pods", "create delete get list patch watch"),
         ],
     ),
@@ -164,7 +262,11 @@ const COMPONENTS: &[(&str, &str, &[Row])] = &[
         "cronjob-controller",
         &[
             EVENTS,
-            ("batch", "cronjobs cronjobs/finalizers cronjobs/status", "get list watch patch update"),
+            (
+                "batch",
+                "cronjobs cronjobs/finalizers cronjobs/status",
+                "get list watch patch update",
+            ),
             ("batch", "jobs", "create delete get list patch update watch"),
             ("core", "pods", "delete list"),
         ],
@@ -228,21 +330,37 @@ const COMPONENTS: &[(&str, &str, &[Row])] = &[
     (
         "system:controller:root-ca-cert-publisher",
         "root-ca-cert-publisher",
-        &[EVENTS, ("core", "configmaps", "create get list update watch"), ("core", "namespaces", READ)],
+        &[
+            EVENTS,
+            ("core", "configmaps", "create get list update watch"),
+            ("core", "namespaces", READ),
+        ],
     ),
     (
         "system:controller:service-account-controller",
         "service-account-controller",
-        &[EVENTS, ("core", "serviceaccounts", "create get list watch"), ("core", "namespaces", READ)],
+        &[
+            EVENTS,
+            ("core", "serviceaccounts", "create get list watch"),
+            ("core", "namespaces", READ),
+        ],
     ),
     (
         "system:controller:attachdetach-controller",
         "attachdetach-controller",
         &[
             EVENTS,
-            ("core", "persistentvolumes persistentvolumeclaims pods nodes", READ),
+            (
+                "core",
+                "persistentvolumes persistentvolumeclaims pods nodes",
+                READ,
+            ),
             ("core", "nodes/status", "patch update"),
-            ("storage.k8s.io", "volumeattachments", "create delete get list patch watch"),
+            (
+                "storage.k8s.io",
+                "volumeattachments",
+                "create delete get list patch watch",
+            ),
             ("storage.k8s.io", "volumeattachments/status", "patch"),
             ("storage.k8s.io", "csidrivers csinodes", READ),
         ],
@@ -252,9 +370,21 @@ const COMPONENTS: &[(&str, &str, &[Row])] = &[
         "persistent-volume-binder",
         &[
             EVENTS,
-            ("core", "persistentvolumes", "create delete get list patch update watch"),
-            ("core", "persistentvolumes/status persistentvolumeclaims/status", "patch update"),
-            ("core", "persistentvolumeclaims", "get list patch update watch"),
+            (
+                "core",
+                "persistentvolumes",
+                "create delete get list patch update watch",
+            ),
+            (
+                "core",
+                "persistentvolumes/status persistentvolumeclaims/status",
+                "patch update",
+            ),
+            (
+                "core",
+                "persistentvolumeclaims",
+                "get list patch update watch",
+            ),
             ("storage.k8s.io", "storageclasses", READ),
             ("core", "pods nodes", READ),
         ],
@@ -277,7 +407,11 @@ const COMPONENTS: &[(&str, &str, &[Row])] = &[
         &[
             EVENTS,
             ("core", "nodes pods services", READ),
-            ("discovery.k8s.io", "endpointslices", "create delete get list update watch"),
+            (
+                "discovery.k8s.io",
+                "endpointslices",
+                "create delete get list update watch",
+            ),
         ],
     ),
 ];
@@ -293,8 +427,16 @@ const PEOPLE: &[(&str, &str, &[Row])] = &[
         &[
             ("core", NAMESPACED, READ),
             ("core", "namespaces pods/log pods/status", READ),
-            ("apps", "controllerrevisions daemonsets deployments replicasets statefulsets", READ),
-            ("apps", "deployments/scale replicasets/scale statefulsets/scale", READ),
+            (
+                "apps",
+                "controllerrevisions daemonsets deployments replicasets statefulsets",
+                READ,
+            ),
+            (
+                "apps",
+                "deployments/scale replicasets/scale statefulsets/scale",
+                READ,
+            ),
             ("autoscaling", "horizontalpodautoscalers", READ),
             ("batch", "cronjobs jobs", READ),
             ("discovery.k8s.io", "endpointslices", READ),
@@ -307,13 +449,33 @@ const PEOPLE: &[(&str, &str, &[Row])] = &[
         "rbac.authorization.k8s.io/aggregate-to-admin",
         &[
             ("core", NAMESPACED, WRITE),
-            ("core", "secrets", "create delete deletecollection get list patch update watch"),
-            ("core", "pods/attach pods/exec pods/portforward pods/eviction serviceaccounts/token", "create"),
-            ("apps", "daemonsets deployments replicasets statefulsets", WRITE),
-            ("apps", "deployments/scale replicasets/scale statefulsets/scale", WRITE),
+            (
+                "core",
+                "secrets",
+                "create delete deletecollection get list patch update watch",
+            ),
+            (
+                "core",
+                "pods/attach pods/exec pods/portforward pods/eviction serviceaccounts/token",
+                "create",
+            ),
+            (
+                "apps",
+                "daemonsets deployments replicasets statefulsets",
+                WRITE,
+            ),
+            (
+                "apps",
+                "deployments/scale replicasets/scale statefulsets/scale",
+                WRITE,
+            ),
             ("autoscaling", "horizontalpodautoscalers", WRITE),
             ("batch", "cronjobs jobs", WRITE),
-            ("coordination.k8s.io", "leases", "create delete deletecollection get list patch update watch"),
+            (
+                "coordination.k8s.io",
+                "leases",
+                "create delete deletecollection get list patch update watch",
+            ),
             ("networking.k8s.io", "ingresses networkpolicies", WRITE),
             ("policy", "poddisruptionbudgets", WRITE),
         ],
@@ -322,8 +484,16 @@ const PEOPLE: &[(&str, &str, &[Row])] = &[
         "admin",
         "",
         &[
-            ("authorization.k8s.io", "localsubjectaccessreviews", "create"),
-            ("rbac.authorization.k8s.io", "roles rolebindings", "create delete deletecollection get list patch update watch"),
+            (
+                "authorization.k8s.io",
+                "localsubjectaccessreviews",
+                "create",
+            ),
+            (
+                "rbac.authorization.k8s.io",
+                "roles rolebindings",
+                "create delete deletecollection get list patch update watch",
+            ),
         ],
     ),
 ];
@@ -333,25 +503,45 @@ pub(crate) fn objects(ca: &str) -> Vec<(&'static str, &'static str, Value)> {
     let mut objects = Vec::new();
     for name in ["default", "kube-node-lease", "kube-public", "kube-system"] {
         objects.push(("", "namespaces", namespace(name)));
-        objects.push(("", "serviceaccounts", json!({
-            "apiVersion": "v1", "kind": "ServiceAccount",
-            "metadata": {"name": "default", "namespace": name},
-        })));
-        objects.push(("", "configmaps", json!({
-            "apiVersion": "v1", "kind": "ConfigMap",
-            "metadata": {"name": "kube-root-ca.crt", "namespace": name},
-            "data": {"ca.crt": ca},
-        })));
+        objects.push((
+            "",
+            "serviceaccounts",
+            json!({
+                "apiVersion": "v1", "kind": "ServiceAccount",
+                "metadata": {"name": "default", "namespace": name},
+            }),
+        ));
+        objects.push((
+            "",
+            "configmaps",
+            json!({
+                "apiVersion": "v1", "kind": "ConfigMap",
+                "metadata": {"name": "kube-root-ca.crt", "namespace": name},
+                "data": {"ca.crt": ca},
+            }),
+        ));
     }
     for (name, value, description) in [
-        ("system-cluster-critical", 2_000_000_000, "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary."),
-        ("system-node-critical", 2_000_001_000, "Used for system critical pods that must not be moved from their current node."),
+        (
+            "system-cluster-critical",
+            2_000_000_000,
+            "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+        ),
+        (
+            "system-node-critical",
+            2_000_001_000,
+            "Used for system critical pods that must not be moved from their current node.",
+        ),
     ] {
-        objects.push(("scheduling.k8s.io", "priorityclasses", json!({
-            "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass",
-            "metadata": {"name": name}, "value": value, "description": description,
-            "preemptionPolicy": "PreemptLowerPriority",
-        })));
+        objects.push((
+            "scheduling.k8s.io",
+            "priorityclasses",
+            json!({
+                "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass",
+                "metadata": {"name": name}, "value": value, "description": description,
+                "preemptionPolicy": "PreemptLowerPriority",
+            }),
+        ));
     }
     let all = [("*", "*", "*")];
     let mut admin = role("cluster-admin", &all, "");
@@ -359,7 +549,11 @@ pub(crate) fn objects(ca: &str) -> Vec<(&'static str, &'static str, Value)> {
         rules.push(json!({"nonResourceURLs": ["*"], "verbs": ["*"]}));
     }
     objects.push((RBAC, "clusterroles", admin));
-    objects.push((RBAC, "clusterrolebindings", binding("cluster-admin", "group:system:masters")));
+    objects.push((
+        RBAC,
+        "clusterrolebindings",
+        binding("cluster-admin", "group:system:masters"),
+    ));
     for (name, aggregated_to, rows) in PEOPLE {
         objects.push((RBAC, "clusterroles", role(name, rows, aggregated_to)));
     }
@@ -367,12 +561,43 @@ pub(crate) fn objects(ca: &str) -> Vec<(&'static str, &'static str, Value)> {
         objects.push((RBAC, "clusterroles", role(name, rows, "")));
         objects.push((RBAC, "clusterrolebindings", binding(name, subject)));
     }
-    let discovery = ["/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/openapi", "/openapi/*", "/readyz", "/version", "/version/"];
+    let discovery = [
+        "/api",
+        "/api/*",
+        "/apis",
+        "/apis/*",
+        "/healthz",
+        "/livez",
+        "/openapi",
+        "/openapi/*",
+        "/readyz",
+        "/version",
+        "/version/",
+    ];
     let public = ["/healthz", "/livez", "/readyz", "/version", "/version/"];
-    objects.push((RBAC, "clusterroles", paths_role("system:discovery", &discovery)));
-    objects.push((RBAC, "clusterrolebindings", binding("system:discovery", "group:system:authenticated")));
-    objects.push((RBAC, "clusterroles", paths_role("system:public-info-viewer", &public)));
-    objects.push((RBAC, "clusterrolebindings", binding("system:public-info-viewer", "group:system:authenticated group:system:unauthenticated")));
+    objects.push((
+        RBAC,
+        "clusterroles",
+        paths_role("system:discovery", &discovery),
+    ));
+    objects.push((
+        RBAC,
+        "clusterrolebindings",
+        binding("system:discovery", "group:system:authenticated"),
+    ));
+    objects.push((
+        RBAC,
+        "clusterroles",
+        paths_role("system:public-info-viewer", &public),
+    ));
+    objects.push((
+        RBAC,
+        "clusterrolebindings",
+        binding(
+            "system:public-info-viewer",
+            "group:system:authenticated group:system:unauthenticated",
+        ),
+    ));
     objects
 }
 
@@ -388,7 +613,9 @@ fn namespace(name: &str) -> Value {
 }
 
 fn words(text: &str) -> Vec<&str> {
-    text.split_whitespace().map(|word| if word == "core" { "" } else { word }).collect()
+    text.split_whitespace()
+        .map(|word| if word == "core" { "" } else { word })
+        .collect()
 }
 
 fn role(name: &str, rows: &[Row], aggregated_to: &str) -> Value {
@@ -413,7 +640,8 @@ fn role(name: &str, rows: &[Row], aggregated_to: &str) -> Value {
         _ => None,
     };
     if let Some(label) = aggregates {
-        role["aggregationRule"] = json!({"clusterRoleSelectors": [{"matchLabels": {label: "true"}}]});
+        role["aggregationRule"] =
+            json!({"clusterRoleSelectors": [{"matchLabels": {label: "true"}}]});
     }
     role
 }

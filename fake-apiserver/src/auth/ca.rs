@@ -25,7 +25,9 @@ struct Inner {
 
 impl std::fmt::Debug for CertificateAuthority {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("CertificateAuthority").field("pem", &self.0.pem).finish_non_exhaustive()
+        f.debug_struct("CertificateAuthority")
+            .field("pem", &self.0.pem)
+            .finish_non_exhaustive()
     }
 }
 
@@ -42,8 +44,9 @@ pub struct KeyedCertificate {
 const YEARS: i64 = 10;
 
 /// PKCS#8 v1 around a raw Ed25519 seed (RFC 8410, section 7).
-const PKCS8_PREFIX: [u8; 16] =
-    [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+const PKCS8_PREFIX: [u8; 16] = [
+    0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
+];
 
 impl CertificateAuthority {
     /// The authority of 32 secret bytes, valid from a day before `now`.
@@ -56,7 +59,9 @@ impl CertificateAuthority {
         let mut params = CertificateParams::default();
         validity(&mut params, not_before);
         params.serial_number = Some(SerialNumber::from(vec![1]));
-        params.distinguished_name.push(DnType::CommonName, "kubernetes");
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "kubernetes");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![
             KeyUsagePurpose::DigitalSignature,
@@ -64,7 +69,11 @@ impl CertificateAuthority {
             KeyUsagePurpose::KeyCertSign,
         ];
         let pem = params.self_signed(&key)?.pem();
-        Ok(Self(Arc::new(Inner { issuer: Issuer::new(params, key), pem, not_before })))
+        Ok(Self(Arc::new(Inner {
+            issuer: Issuer::new(params, key),
+            pem,
+            not_before,
+        })))
     }
 
     /// The CA certificate, PEM.
@@ -82,7 +91,9 @@ impl CertificateAuthority {
             };
             params.subject_alt_names.push(name);
         }
-        params.distinguished_name.push(DnType::CommonName, "kube-apiserver");
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "kube-apiserver");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         self.issue(params)
     }
@@ -91,7 +102,9 @@ impl CertificateAuthority {
     pub fn client(&self, user: &str, groups: &[&str]) -> Result<KeyedCertificate, rcgen::Error> {
         let mut params = CertificateParams::default();
         for group in groups {
-            params.distinguished_name.push(DnType::OrganizationName, *group);
+            params
+                .distinguished_name
+                .push(DnType::OrganizationName, *group);
         }
         params.distinguished_name.push(DnType::CommonName, user);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
@@ -112,7 +125,10 @@ impl CertificateAuthority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &self.0.issuer)?;
-        Ok(KeyedCertificate { certificate_pem: certificate.pem(), key_pem: key.serialize_pem() })
+        Ok(KeyedCertificate {
+            certificate_pem: certificate.pem(),
+            key_pem: key.serialize_pem(),
+        })
     }
 }
 
@@ -134,7 +150,12 @@ mod tests {
     #[test]
     fn the_same_secret_gives_the_same_authority() {
         let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-        let pem = |secret| CertificateAuthority::new([secret; 32], now).unwrap().pem().to_owned();
+        let pem = |secret| {
+            CertificateAuthority::new([secret; 32], now)
+                .unwrap()
+                .pem()
+                .to_owned()
+        };
         assert_eq!(pem(7), pem(7));
         assert_ne!(pem(7), pem(8));
     }

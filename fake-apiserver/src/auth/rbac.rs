@@ -57,7 +57,12 @@ pub(crate) struct Access {
     groups: BTreeMap<String, Vec<Grant>>,
 }
 
-const KINDS: [&str; 4] = ["clusterroles", "clusterrolebindings", "roles", "rolebindings"];
+const KINDS: [&str; 4] = [
+    "clusterroles",
+    "clusterrolebindings",
+    "roles",
+    "rolebindings",
+];
 
 impl Access {
     pub(crate) fn new(registry: &Registry) -> Self {
@@ -85,7 +90,10 @@ impl Access {
             parsed.insert(format!("ClusterRole/{key}"), rules.into());
         }
         for (key, role) in store.range(roles, "", None) {
-            parsed.insert(format!("Role/{key}"), parse_rules(&role.value.value()["rules"]).into());
+            parsed.insert(
+                format!("Role/{key}"),
+                parse_rules(&role.value.value()["rules"]).into(),
+            );
         }
         for (_, binding) in store.range(cluster_bindings, "", None) {
             self.bind(&binding.value, None, &parsed);
@@ -95,14 +103,21 @@ impl Access {
         }
     }
 
-    fn bind(&mut self, binding: &Item, namespace: Option<&str>, parsed: &BTreeMap<String, Arc<[Rule]>>) {
+    fn bind(
+        &mut self,
+        binding: &Item,
+        namespace: Option<&str>,
+        parsed: &BTreeMap<String, Arc<[Rule]>>,
+    ) {
         let role = &binding.value()["roleRef"];
         let (kind, name) = (text(&role["kind"]), text(&role["name"]));
         let key = match (kind, namespace) {
             ("Role", Some(namespace)) => format!("Role/{namespace}/{name}"),
             _ => format!("ClusterRole/{name}"),
         };
-        let Some(rules) = parsed.get(&key) else { return };
+        let Some(rules) = parsed.get(&key) else {
+            return;
+        };
         let subjects = binding.value()["subjects"].as_array().into_iter().flatten();
         for subject in subjects {
             let subject_name = text(&subject["name"]);
@@ -110,12 +125,23 @@ impl Access {
                 "Group" => (&mut self.groups, subject_name.to_owned()),
                 "ServiceAccount" => {
                     let own = text(&subject["namespace"]);
-                    let own = if own.is_empty() { namespace.unwrap_or_default() } else { own };
-                    (&mut self.users, format!("system:serviceaccount:{own}:{subject_name}"))
+                    let own = if own.is_empty() {
+                        namespace.unwrap_or_default()
+                    } else {
+                        own
+                    };
+                    (
+                        &mut self.users,
+                        format!("system:serviceaccount:{own}:{subject_name}"),
+                    )
                 }
                 _ => (&mut self.users, subject_name.to_owned()),
             };
-            let binding_kind = if namespace.is_some() { "RoleBinding" } else { "ClusterRoleBinding" };
+            let binding_kind = if namespace.is_some() {
+                "RoleBinding"
+            } else {
+                "ClusterRoleBinding"
+            };
             let shown = match namespace {
                 Some(namespace) => format!("{}/{namespace}", binding.name()),
                 None => binding.name().to_owned(),
@@ -139,7 +165,11 @@ impl Access {
             return Some("");
         }
         let own = self.users.get(&*user.name).into_iter().flatten();
-        let shared = user.groups.iter().filter_map(|group| self.groups.get(&**group)).flatten();
+        let shared = user
+            .groups
+            .iter()
+            .filter_map(|group| self.groups.get(&**group))
+            .flatten();
         let mut grants = own.chain(shared);
         let grant = grants.find(|grant| {
             let reaches = match (&grant.namespace, wish) {
@@ -159,7 +189,14 @@ impl Access {
         }
         Err(match wish {
             Wish::Path { verb, path } => Status::forbidden_path(&user.name, verb, path),
-            Wish::Resource { verb, group, plural, subresource, namespace, name } => {
+            Wish::Resource {
+                verb,
+                group,
+                plural,
+                subresource,
+                namespace,
+                name,
+            } => {
                 let resource = if subresource.is_empty() {
                     plural.to_owned()
                 } else {
@@ -174,7 +211,14 @@ impl Access {
                     "User \"{}\" cannot {verb} resource \"{resource}\" in API group \"{group}\" {place}",
                     user.name
                 );
-                Status::forbidden(Named { group, kind: plural, name }, &why)
+                Status::forbidden(
+                    Named {
+                        group,
+                        kind: plural,
+                        name,
+                    },
+                    &why,
+                )
             }
         })
     }
@@ -182,7 +226,9 @@ impl Access {
 
 impl Rule {
     fn covers(&self, wish: Wish<'_>) -> bool {
-        let has = |list: &[String], wanted: &str| list.iter().any(|entry| entry == "*" || entry == wanted);
+        let has = |list: &[String], wanted: &str| {
+            list.iter().any(|entry| entry == "*" || entry == wanted)
+        };
         match wish {
             Wish::Path { verb, path } => {
                 has(&self.verbs, verb)
@@ -191,10 +237,20 @@ impl Rule {
                         None => path == own,
                     })
             }
-            Wish::Resource { verb, group, plural, subresource, name, .. } => {
+            Wish::Resource {
+                verb,
+                group,
+                plural,
+                subresource,
+                name,
+                ..
+            } => {
                 has(&self.verbs, verb)
                     && has(&self.groups, group)
-                    && self.resources.iter().any(|own| resource_matches(own, plural, subresource))
+                    && self
+                        .resources
+                        .iter()
+                        .any(|own| resource_matches(own, plural, subresource))
                     && (self.names.is_empty() || self.names.iter().any(|own| own == name))
             }
         }
@@ -207,7 +263,9 @@ fn resource_matches(own: &str, plural: &str, subresource: &str) -> bool {
     }
     match own.split_once('/') {
         None => subresource.is_empty() && own == plural,
-        Some((kind, sub)) => sub == subresource && (kind == "*" || kind == plural) && !sub.is_empty(),
+        Some((kind, sub)) => {
+            sub == subresource && (kind == "*" || kind == plural) && !sub.is_empty()
+        }
     }
 }
 
@@ -228,7 +286,13 @@ fn cluster_role_rules(role: &Value, store: &Store<Item>, space: SpaceId) -> Vec<
 
 fn parse_rules(rules: &Value) -> Vec<Rule> {
     let strings = |value: &Value| -> Vec<String> {
-        value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+        value
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect()
     };
     let rules = rules.as_array().into_iter().flatten();
     rules

@@ -54,7 +54,8 @@ impl Tokens {
     }
 
     pub(crate) fn insert(&mut self, token: &StaticToken) {
-        self.table.insert(token.token.clone(), User::authenticated(&token.identity));
+        self.table
+            .insert(token.token.clone(), User::authenticated(&token.identity));
     }
 
     pub(crate) fn static_user(&self, token: &str) -> Option<&User> {
@@ -121,7 +122,12 @@ pub(crate) fn service_account(claims: &Claims) -> User {
 
 /// The user of a bootstrap token, given the Secret `bootstrap-token-<id>` of kube-system
 /// (`kubernetes/kubernetes plugin/pkg/auth/authenticator/token/bootstrap`).
-pub(crate) fn bootstrap_user(secret: &Value, id: &str, token_secret: &str, now: Timestamp) -> Option<User> {
+pub(crate) fn bootstrap_user(
+    secret: &Value,
+    id: &str,
+    token_secret: &str,
+    now: Timestamp,
+) -> Option<User> {
     let field = |name: &str| {
         let bytes = STANDARD.decode(secret["data"][name].as_str()?).ok()?;
         String::from_utf8(bytes).ok()
@@ -144,7 +150,10 @@ pub(crate) fn bootstrap_user(secret: &Value, id: &str, token_secret: &str, now: 
     groups.insert(0, "system:bootstrappers");
     let mut name = String::from("system:bootstrap:");
     write!(name, "{id}").expect("writing to a String cannot fail");
-    Some(User::authenticated(&Identity { user: name.into(), groups: groups.into_iter().map(Arc::from).collect() }))
+    Some(User::authenticated(&Identity {
+        user: name.into(),
+        groups: groups.into_iter().map(Arc::from).collect(),
+    }))
 }
 
 /// HMAC-SHA-256 (RFC 2104) with a 32-byte key.
@@ -156,8 +165,15 @@ fn hmac(key: &[u8; 32], message: &[u8]) -> [u8; 32] {
         }
         block
     };
-    let inner = Sha256::new().chain_update(pad(0x36)).chain_update(message).finalize();
-    Sha256::new().chain_update(pad(0x5c)).chain_update(inner).finalize().into()
+    let inner = Sha256::new()
+        .chain_update(pad(0x36))
+        .chain_update(message)
+        .finalize();
+    Sha256::new()
+        .chain_update(pad(0x5c))
+        .chain_update(inner)
+        .finalize()
+        .into()
 }
 
 #[cfg(test)]
@@ -169,8 +185,14 @@ mod tests {
         // RFC 4231, test case 1, key padded with zeros as the algorithm does
         let mut key = [0; 32];
         key[..20].fill(0x0b);
-        let hex: String = hmac(&key, b"Hi There").iter().map(|b| format!("{b:02x}")).collect();
-        assert_eq!(hex, "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
+        let hex: String = hmac(&key, b"Hi There")
+            .iter()
+            .map(|b| format!("{b:02x}"))
+            .collect();
+        assert_eq!(
+            hex,
+            "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"
+        );
     }
 
     #[test]
@@ -179,7 +201,13 @@ mod tests {
         let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let expires = now + jiff::SignedDuration::from_hours(1);
         let grant = Grant {
-            namespace: "ns", name: "sa", uid: "u", id: "j", audiences: &[], issued: now, expires,
+            namespace: "ns",
+            name: "sa",
+            uid: "u",
+            id: "j",
+            audiences: &[],
+            issued: now,
+            expires,
         };
         let token = tokens.issue(&grant);
         assert_eq!(tokens.verify(&token, now).unwrap().name, "sa");

@@ -20,8 +20,13 @@ impl Machine {
         let request = item.value();
         let signer = request["spec"]["signerName"].as_str().unwrap_or_default();
         let condition = |kind: &str| {
-            let conditions = request["status"]["conditions"].as_array().into_iter().flatten();
-            conditions.into_iter().any(|own| own["type"] == kind && own["status"] == "True")
+            let conditions = request["status"]["conditions"]
+                .as_array()
+                .into_iter()
+                .flatten();
+            conditions
+                .into_iter()
+                .any(|own| own["type"] == kind && own["status"] == "True")
         };
         if condition("Denied") || condition("Failed") {
             return;
@@ -29,33 +34,47 @@ impl Machine {
         if !condition("Approved") {
             if signer == CLIENT_KUBELET && self.may_have_client(call) {
                 let mut approved = request.clone();
-                set_condition(&mut approved, json!({
-                    "type": "Approved", "status": "True", "reason": "AutoApproved",
-                    "message": "Auto approving kubelet client certificate after SubjectAccessReview.",
-                    "lastUpdateTime": meta::time(call.now),
-                    "lastTransitionTime": meta::time(call.now),
-                }));
+                set_condition(
+                    &mut approved,
+                    json!({
+                        "type": "Approved", "status": "True", "reason": "AutoApproved",
+                        "message": "Auto approving kubelet client certificate after SubjectAccessReview.",
+                        "lastUpdateTime": meta::time(call.now),
+                        "lastTransitionTime": meta::time(call.now),
+                    }),
+                );
                 self.commit(call, Some(item), approved);
             }
             return;
         }
-        if !matches!(signer, CLIENT_KUBELET | CLIENT) || request["status"]["certificate"].is_string() {
+        if !matches!(signer, CLIENT_KUBELET | CLIENT)
+            || request["status"]["certificate"].is_string()
+        {
             return;
         }
         let text = request["spec"]["request"].as_str().unwrap_or_default();
-        let pem = STANDARD.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        let pem = STANDARD
+            .decode(text)
+            .ok()
+            .and_then(|bytes| String::from_utf8(bytes).ok());
         let mut signed = request.clone();
-        match pem.ok_or_else(String::new).and_then(|pem| self.ca.sign(&pem).map_err(|e| e.to_string())) {
+        match pem
+            .ok_or_else(String::new)
+            .and_then(|pem| self.ca.sign(&pem).map_err(|e| e.to_string()))
+        {
             Ok(certificate) => {
                 let certificate = Value::from(STANDARD.encode(certificate));
                 meta::map_mut(&mut signed, "status").insert("certificate".into(), certificate);
             }
-            Err(why) => set_condition(&mut signed, json!({
-                "type": "Failed", "status": "True", "reason": "SigningError",
-                "message": format!("unable to parse the certificate request: {why}"),
-                "lastUpdateTime": meta::time(call.now),
-                "lastTransitionTime": meta::time(call.now),
-            })),
+            Err(why) => set_condition(
+                &mut signed,
+                json!({
+                    "type": "Failed", "status": "True", "reason": "SigningError",
+                    "message": format!("unable to parse the certificate request: {why}"),
+                    "lastUpdateTime": meta::time(call.now),
+                    "lastTransitionTime": meta::time(call.now),
+                }),
+            ),
         }
         self.commit(call, Some(item), signed);
     }

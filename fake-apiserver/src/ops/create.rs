@@ -6,6 +6,7 @@ use crate::item::Item;
 use crate::machine::{Answer, Call, Machine, key};
 use crate::meta;
 use crate::patch::apply::managed;
+use crate::registry::View;
 use crate::schema::{defaults, validate};
 use crate::status::{FieldError, Result, Status};
 use crate::{admission, defaulting, validation};
@@ -26,7 +27,8 @@ impl Machine {
         }
         self.accept(call, &mut body, false)?;
         self.to_stored(call.view, &mut body)?;
-        self.create_object(call, body, false).map(|item| Answer::Object(201, item))
+        self.create_object(call, body, false)
+            .map(|item| Answer::Object(201, item))
     }
 
     /// Creates an object given in stored form.
@@ -41,11 +43,19 @@ impl Machine {
         let resource = &call.view.resource;
         let namespace = self.place(call, &mut object)?;
         let metadata = meta::metadata_mut(&mut object);
-        for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "uid"] {
+        for field in [
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+            "selfLink",
+            "uid",
+        ] {
             metadata.remove(field);
         }
         let revision = metadata.remove("resourceVersion");
-        let revision = revision.as_ref().and_then(Value::as_str).unwrap_or_default();
+        let revision = revision
+            .as_ref()
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         if !matches!(revision, "" | "0") {
             return Err(Status::plain_error(
                 "resourceVersion should not be set on objects to be created",
@@ -61,7 +71,10 @@ impl Machine {
         if !namespace.is_empty() {
             self.check_namespace(call, &namespace, &name)?;
         }
-        if resource.custom && call.view.has_status() && let Some(map) = object.as_object_mut() {
+        if resource.custom
+            && call.view.has_status()
+            && let Some(map) = object.as_object_mut()
+        {
             map.remove("status");
         }
         defaulting::create(&resource.group, &resource.plural, &mut object);
@@ -111,7 +124,11 @@ impl Machine {
         let mut name = String::new();
         for _ in 0..GENERATED_ATTEMPTS {
             name = format!("{base}{}", self.random.suffix());
-            if self.store.get(resource.space, &key(namespace, &name)).is_none() {
+            if self
+                .store
+                .get(resource.space, &key(namespace, &name))
+                .is_none()
+            {
                 break;
             }
         }
@@ -121,7 +138,10 @@ impl Machine {
 
     /// NamespaceLifecycle: the namespace exists and is not going away.
     fn check_namespace(&self, call: &Call<'_>, namespace: &str, name: &str) -> Result<()> {
-        let view = self.registry.stored("", "namespaces").ok_or_else(Status::no_such_resource)?;
+        let view = self
+            .registry
+            .stored("", "namespaces")
+            .ok_or_else(Status::no_such_resource)?;
         let found = self.stored(&view, "", namespace)?;
         if !meta::is_deleting(found.value()) {
             return Ok(());
@@ -142,13 +162,19 @@ impl Machine {
     }
 
     /// Defaults and validation, for new and changed objects alike; 422 with every mistake.
-    pub(super) fn check_new(&self, call: &Call<'_>, object: &mut Value, old: Option<&Value>) -> Result<()> {
+    pub(super) fn check_new(
+        &self,
+        call: &Call<'_>,
+        object: &mut Value,
+        old: Option<&Value>,
+    ) -> Result<()> {
         let resource = &call.view.resource;
         let mut errors = validation::metadata(object, resource);
         if resource.custom {
             if let Some(schema) = call.view.schema() {
                 defaults::apply(object, &schema);
                 errors.append(&mut validate::check(&schema, object, old));
+                errors.extend(scale_error(call.view, object));
                 if schema.has_rules && errors.is_empty() {
                     errors.append(&mut self.rules.check(&schema, object, old));
                 } else if schema.has_rules {
@@ -168,4 +194,13 @@ impl Machine {
         let name = meta::string(object, "name").to_owned();
         Err(Status::invalid(resource.kind_named(&name), &errors))
     }
+}
+
+/// The replicas of a custom resource that scales.
+fn scale_error(view: &View, object: &Value) -> Option<FieldError> {
+    let path = &view.served().scale.as_ref()?.spec;
+    let replicas = path.split('.').fold(object, |value, step| &value[step]);
+    let negative = replicas.as_i64().is_some_and(|replicas| replicas < 0);
+    let detail = "should be a non-negative integer";
+    negative.then(|| FieldError::invalid(format!(".{path}"), replicas, detail))
 }

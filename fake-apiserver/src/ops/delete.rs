@@ -13,7 +13,8 @@ use crate::status::{Fault, FieldError, Named, Result, Status};
 
 const DEFAULT_GRACE: i64 = 30;
 
-const PROTECTED_NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
+const PROTECTED_NAMESPACES: [&str; 4] =
+    ["default", "kube-node-lease", "kube-public", "kube-system"];
 
 impl Machine {
     pub(super) fn delete(&mut self, call: &mut Call<'_>, options: &Value) -> Result<Answer> {
@@ -22,12 +23,20 @@ impl Machine {
         check_preconditions(call, &old, options)?;
         let resource = &call.view.resource;
         if resource.is("", "namespaces") && PROTECTED_NAMESPACES.contains(&call.name) {
-            return Err(super::refuse(call, call.name, "this namespace may not be deleted"));
+            return Err(super::refuse(
+                call,
+                call.name,
+                "this namespace may not be deleted",
+            ));
         }
         let dry_run = call.options.dry_run || options["dryRun"][0] == "All";
         let mut new = old.value().clone();
         set_propagation(&mut new, options);
-        let grace = if resource.is("", "pods") { pod_grace(old.value(), options) } else { 0 };
+        let grace = if resource.is("", "pods") {
+            pod_grace(old.value(), options)
+        } else {
+            0
+        };
         mark_deleted(call, &mut new, grace, resource.is("", "pods"));
         if resource.is("", "namespaces") {
             meta::map_mut(&mut new, "status").insert("phase".into(), "Terminating".into());
@@ -62,7 +71,13 @@ impl Machine {
     ) -> Result<Vec<Item>> {
         let target = (call.namespace, "", "");
         self.authorize_call(call.user, "deletecollection", call.view, target)?;
-        if !call.view.resource.verbs.iter().any(|verb| verb == "deletecollection") {
+        if !call
+            .view
+            .resource
+            .verbs
+            .iter()
+            .any(|verb| verb == "deletecollection")
+        {
             return Err(Status::method_not_allowed());
         }
         check_options(options)?;
@@ -89,7 +104,11 @@ impl Machine {
 }
 
 fn check_options(options: &Value) -> Result<()> {
-    let named = Named { group: "meta.k8s.io", kind: "DeleteOptions", name: "" };
+    let named = Named {
+        group: "meta.k8s.io",
+        kind: "DeleteOptions",
+        name: "",
+    };
     let policy = options["propagationPolicy"].as_str();
     let mut errors = Vec::new();
     if policy.is_some() && options["orphanDependents"].is_boolean() {
@@ -119,14 +138,22 @@ fn check_options(options: &Value) -> Result<()> {
             "supported values: \"All\"",
         ));
     }
-    if errors.is_empty() { Ok(()) } else { Err(Status::invalid(named, &errors)) }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(Status::invalid(named, &errors))
+    }
 }
 
 fn check_preconditions(call: &Call<'_>, old: &Item, options: &Value) -> Result<()> {
     let wanted = &options["preconditions"];
     let resource = &call.view.resource;
     // the real server names the Kind here, without its group
-    let named = Named { group: "", kind: &resource.kind, name: call.name };
+    let named = Named {
+        group: "",
+        kind: &resource.kind,
+        name: call.name,
+    };
     if let Some(uid) = wanted["uid"].as_str() {
         let own = meta::string(old.value(), "uid");
         if uid != own {
@@ -173,9 +200,14 @@ fn set_propagation(new: &mut Value, options: &Value) {
 fn pod_grace(pod: &Value, options: &Value) -> i64 {
     let spec = &pod["spec"];
     let asked = options["gracePeriodSeconds"].as_i64();
-    let period = asked.or(spec["terminationGracePeriodSeconds"].as_i64()).unwrap_or(DEFAULT_GRACE);
+    let period = asked
+        .or(spec["terminationGracePeriodSeconds"].as_i64())
+        .unwrap_or(DEFAULT_GRACE);
     let unscheduled = spec["nodeName"].as_str().unwrap_or_default().is_empty();
-    let finished = matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
+    let finished = matches!(
+        pod["status"]["phase"].as_str(),
+        Some("Succeeded" | "Failed")
+    );
     if unscheduled || finished {
         0
     } else if period < 0 {
@@ -196,12 +228,18 @@ fn mark_deleted(call: &Call<'_>, new: &mut Value, grace: i64, graceful: bool) {
         }
         // the period counts from the first request
         meta::parse_time(deadline)
-            .and_then(|deadline| deadline.checked_sub(SignedDuration::from_secs(running)).ok())
+            .and_then(|deadline| {
+                deadline
+                    .checked_sub(SignedDuration::from_secs(running))
+                    .ok()
+            })
             .unwrap_or(call.now)
     } else {
         call.now
     };
-    let deadline = since.checked_add(SignedDuration::from_secs(grace)).unwrap_or(since);
+    let deadline = since
+        .checked_add(SignedDuration::from_secs(grace))
+        .unwrap_or(since);
     let metadata = meta::metadata_mut(new);
     metadata.insert("deletionTimestamp".into(), meta::time(deadline).into());
     metadata.insert("deletionGracePeriodSeconds".into(), grace.into());

@@ -16,10 +16,15 @@ impl Machine {
     pub(super) fn evict(&mut self, call: &mut Call<'_>, body: &Value) -> Result<Answer> {
         let named = meta::string(body, "name");
         if !named.is_empty() && named != call.name {
-            return Err(Status::bad_request("name in URL does not match name in Eviction object"));
+            return Err(Status::bad_request(
+                "name in URL does not match name in Eviction object",
+            ));
         }
         let pod = self.stored(call.view, call.namespace, call.name)?;
-        let options = body.get("deleteOptions").cloned().unwrap_or_else(|| json!({}));
+        let options = body
+            .get("deleteOptions")
+            .cloned()
+            .unwrap_or_else(|| json!({}));
         let dry_run = call.options.dry_run || options["dryRun"][0] == "All";
         check_preconditions(call, &pod, &options)?;
         if !bypasses_budgets(pod.value()) {
@@ -73,12 +78,19 @@ impl Machine {
     fn evict_now(&mut self, call: &mut Call<'_>, pod: &Item, options: &Value) -> Result<()> {
         if !meta::is_deleting(pod.value()) {
             let mut marked = pod.value().clone();
-            set_condition(&mut marked, json!({
-                "type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
-                "message": "Eviction API: evicting", "lastProbeTime": null,
-                "lastTransitionTime": meta::time(call.now),
-            }));
-            let call = Call { subresource: "status", warnings: Vec::new(), ..*call };
+            set_condition(
+                &mut marked,
+                json!({
+                    "type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
+                    "message": "Eviction API: evicting", "lastProbeTime": null,
+                    "lastTransitionTime": meta::time(call.now),
+                }),
+            );
+            let call = Call {
+                subresource: "status",
+                warnings: Vec::new(),
+                ..*call
+            };
             self.commit(&call, Some(pod), marked);
         }
         let mut options = options.clone();
@@ -116,13 +128,17 @@ fn check_preconditions(call: &Call<'_>, pod: &Item, options: &Value) -> Result<(
 }
 
 fn bypasses_budgets(pod: &Value) -> bool {
-    matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed" | "Pending"))
-        || meta::is_deleting(pod)
+    matches!(
+        pod["status"]["phase"].as_str(),
+        Some("Succeeded" | "Failed" | "Pending")
+    ) || meta::is_deleting(pod)
 }
 
 fn is_ready(pod: &Value) -> bool {
     let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
-    conditions.into_iter().any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+    conditions
+        .into_iter()
+        .any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
 }
 
 /// An unready pod may go without touching the budget, as its policy says.
@@ -144,13 +160,16 @@ fn spend(budget: &Item, call: &Call<'_>) -> Result<Value> {
     let status = &value["status"];
     let generation = value["metadata"]["generation"].as_i64().unwrap_or(0);
     if status["observedGeneration"].as_i64().unwrap_or(0) < generation {
-        let cause =
-            format!("The disruption budget {name} is still being processed by the server.");
+        let cause = format!("The disruption budget {name} is still being processed by the server.");
         return Err(Status::disruption_budget(&cause, Some(10)));
     }
     let allowed = status["disruptionsAllowed"].as_i64().unwrap_or(0);
     if allowed < 0 {
-        return Err(super::refuse(call, name, "pdb disruptions allowed is negative"));
+        return Err(super::refuse(
+            call,
+            name,
+            "pdb disruptions allowed is negative",
+        ));
     }
     let disrupted = status["disruptedPods"].as_object();
     if disrupted.is_some_and(|pods| pods.len() > DISRUPTED_PODS_MAX) {
@@ -189,7 +208,9 @@ fn exhausted(name: &str, status: &Value) -> String {
         );
     }
     if current <= desired {
-        format!("The disruption budget {name} needs {desired} healthy pods and has {current} currently")
+        format!(
+            "The disruption budget {name} needs {desired} healthy pods and has {current} currently"
+        )
     } else {
         format!("The disruption budget {name} does not allow evicting pods currently")
     }

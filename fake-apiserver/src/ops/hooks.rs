@@ -62,15 +62,24 @@ impl Machine {
     /// Deletes the objects of a deleted CRD, then the CRD.
     fn clean_up(&mut self, call: &Call<'_>, crd: &Item) {
         let spec = &crd.value()["spec"];
-        let (group, plural) =
-            (spec["group"].as_str().unwrap_or_default(), spec["names"]["plural"].as_str().unwrap_or_default());
-        let Some(view) = self.registry.stored(group, plural).filter(|view| view.resource.custom) else {
+        let (group, plural) = (
+            spec["group"].as_str().unwrap_or_default(),
+            spec["names"]["plural"].as_str().unwrap_or_default(),
+        );
+        let Some(view) = self
+            .registry
+            .stored(group, plural)
+            .filter(|view| view.resource.custom)
+        else {
             self.finish_definition(call, crd);
             return;
         };
         let space = view.resource.space;
-        let items: Vec<Item> =
-            self.store.range(space, "", None).map(|(_, found)| found.value.clone()).collect();
+        let items: Vec<Item> = self
+            .store
+            .range(space, "", None)
+            .map(|(_, found)| found.value.clone())
+            .collect();
         if items.is_empty() {
             self.finish_definition(call, crd);
             return;
@@ -90,13 +99,22 @@ impl Machine {
             ..*call
         };
         if let Err(status) = self.delete(&mut one, &json!({})) {
-            tracing::warn!(name = item.name(), why = status.message, "object of a deleted CRD stays");
+            tracing::warn!(
+                name = item.name(),
+                why = status.message,
+                "object of a deleted CRD stays"
+            );
         }
     }
 
     fn instance_removed(&mut self, call: &Call<'_>, group: &str, plural: &str) {
         let name = format!("{plural}.{group}");
-        let Some(crd) = self.builtin("apiextensions.k8s.io", "customresourcedefinitions", "", &name) else {
+        let Some(crd) = self.builtin(
+            "apiextensions.k8s.io",
+            "customresourcedefinitions",
+            "",
+            &name,
+        ) else {
             return;
         };
         if meta::is_deleting(crd.value()) && self.store.is_empty(call.view.resource.space) {
@@ -105,7 +123,10 @@ impl Machine {
     }
 
     fn finish_definition(&mut self, call: &Call<'_>, crd: &Item) {
-        let Some(view) = self.registry.stored("apiextensions.k8s.io", "customresourcedefinitions") else {
+        let Some(view) = self
+            .registry
+            .stored("apiextensions.k8s.io", "customresourcedefinitions")
+        else {
             return;
         };
         let mut last = crd.value().clone();
@@ -113,7 +134,14 @@ impl Machine {
             .filter(|name| *name != "customresourcecleanup.apiextensions.k8s.io")
             .map(str::to_owned)
             .collect();
-        let call = Call { view: &view, namespace: "", name: crd.name(), subresource: "", warnings: Vec::new(), ..*call };
+        let call = Call {
+            view: &view,
+            namespace: "",
+            name: crd.name(),
+            subresource: "",
+            warnings: Vec::new(),
+            ..*call
+        };
         if own.is_empty() {
             meta::remove(&mut last, "finalizers");
             self.commit_removal(&call, crd, last);

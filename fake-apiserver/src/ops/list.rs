@@ -45,14 +45,26 @@ impl Machine {
         {
             return Err(Status::revision_too_large(wanted, current));
         }
-        let prefix = if namespace.is_empty() { String::new() } else { format!("{namespace}/") };
+        let prefix = if namespace.is_empty() {
+            String::new()
+        } else {
+            format!("{namespace}/")
+        };
         // the watch cache of the real server answers revision 0 and ignores the limit
-        let limit = if options.resource_version == "0" { None } else { options.limit };
+        let limit = if options.resource_version == "0" {
+            None
+        } else {
+            options.limit
+        };
         let space = view.resource.space;
         if let Some(token) = &options.continuation {
             let (revision, start) = decode(token)?;
             let after = format!("{prefix}{start}");
-            let revision = if revision < 0 { current } else { revision.unsigned_abs() };
+            let revision = if revision < 0 {
+                current
+            } else {
+                revision.unsigned_abs()
+            };
             if revision == current {
                 return Ok(self.newest(view, &prefix, Some(&after), limit, options));
             }
@@ -61,7 +73,10 @@ impl Machine {
                 status.continuation = Some(encode(-1, &start));
                 status
             })?;
-            let items = state.iter().filter(|(key, _)| ***key > *after).map(|(key, v)| (&**key, &v.value));
+            let items = state
+                .iter()
+                .filter(|(key, _)| ***key > *after)
+                .map(|(key, v)| (&**key, &v.value));
             return Ok(collect(items, &prefix, revision, limit, options));
         }
         if options.version_match == "Exact"
@@ -101,7 +116,12 @@ fn collect<'a>(
     let selection = &options.selection;
     let everything = selection.is_empty();
     let mut items = items.filter(|(_, item)| everything || selection.matches(item.value()));
-    let mut page = Page { items: Vec::new(), revision, continuation: None, remaining: None };
+    let mut page = Page {
+        items: Vec::new(),
+        revision,
+        continuation: None,
+        remaining: None,
+    };
     let mut last = "";
     for (key, item) in items.by_ref() {
         if limit.is_some_and(|limit| page.items.len() >= limit) {
@@ -127,7 +147,9 @@ fn encode(revision: i64, start: &str) -> String {
 
 fn decode(token: &str) -> Result<(i64, String)> {
     let bad = |why: &str| {
-        Status::bad_request(format!("invalid continue token: continue key is not valid: {why}"))
+        Status::bad_request(format!(
+            "invalid continue token: continue key is not valid: {why}"
+        ))
     };
     let bytes = URL_SAFE_NO_PAD
         .decode(token.trim_end_matches('='))
@@ -137,7 +159,9 @@ fn decode(token: &str) -> Result<(i64, String)> {
         return Err(bad("server does not recognize this encoded version"));
     }
     let (Some(revision), Some(start)) = (token["rv"].as_i64(), token["start"].as_str()) else {
-        return Err(bad("incorrect encoded start resourceVersion (version meta.k8s.io/v1)"));
+        return Err(bad(
+            "incorrect encoded start resourceVersion (version meta.k8s.io/v1)",
+        ));
     };
     let start = start.trim_end_matches('\0').trim_start_matches('/');
     Ok((revision, start.to_owned()))
@@ -192,5 +216,12 @@ fn check(options: &ListOptions) -> Result<()> {
 
 /// 422 on the query of a list or watch.
 pub(crate) fn list_options(errors: &[FieldError]) -> Status {
-    Status::invalid(Named { group: "meta.k8s.io", kind: "ListOptions", name: "" }, errors)
+    Status::invalid(
+        Named {
+            group: "meta.k8s.io",
+            kind: "ListOptions",
+            name: "",
+        },
+        errors,
+    )
 }

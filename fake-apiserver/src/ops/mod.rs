@@ -67,10 +67,17 @@ impl Machine {
         let allowed = if call.subresource.is_empty() {
             has(&call.view.resource.verbs) && (call.name.is_empty() || verb != "create")
         } else {
-            let sub = call.view.subresource(call.subresource).ok_or_else(Status::no_such_resource)?;
+            let sub = call
+                .view
+                .subresource(call.subresource)
+                .ok_or_else(Status::no_such_resource)?;
             has(&sub.verbs)
         };
-        if allowed { Ok(()) } else { Err(Status::method_not_allowed()) }
+        if allowed {
+            Ok(())
+        } else {
+            Err(Status::method_not_allowed())
+        }
     }
 
     fn get(&mut self, call: &Call<'_>) -> Result<Answer> {
@@ -89,13 +96,27 @@ impl Machine {
         let resource = &call.view.resource;
         let kind = resource.kind.as_str();
         check_type(body, kind, call.view.api_version(), resource.custom)?;
-        let Some(schema) = call.view.schema() else { return Ok(()) };
+        let Some(schema) = call.view.schema() else {
+            return Ok(());
+        };
         let report = decode::prune(body, &schema, kind, !resource.custom);
         if let Some(error) = report.type_error {
-            return Err(cannot_be_handled(kind, call.view.api_version(), kind, &error));
+            return Err(cannot_be_handled(
+                kind,
+                call.view.api_version(),
+                kind,
+                &error,
+            ));
         }
-        let unknown = report.unknown.iter().map(|path| format!("unknown field \"{path}\""));
-        let duplicate = call.options.duplicates.iter().map(|path| format!("duplicate field \"{path}\""));
+        let unknown = report
+            .unknown
+            .iter()
+            .map(|path| format!("unknown field \"{path}\""));
+        let duplicate = call
+            .options
+            .duplicates
+            .iter()
+            .map(|path| format!("duplicate field \"{path}\""));
         let problems: Vec<String> = unknown.chain(duplicate).collect();
         if problems.is_empty() {
             return Ok(());
@@ -118,7 +139,12 @@ impl Machine {
             }
             FieldValidation::Strict => {
                 let error = format!("strict decoding error: {}", problems.join(", "));
-                Err(cannot_be_handled(kind, call.view.api_version(), kind, &error))
+                Err(cannot_be_handled(
+                    kind,
+                    call.view.api_version(),
+                    kind,
+                    &error,
+                ))
             }
         }
     }
@@ -158,7 +184,12 @@ impl Machine {
 }
 
 /// 400 unless the body's type is the expected one; a missing type is filled in.
-pub(crate) fn check_type(body: &mut Value, kind: &str, api_version: &str, custom: bool) -> Result<()> {
+pub(crate) fn check_type(
+    body: &mut Value,
+    kind: &str,
+    api_version: &str,
+    custom: bool,
+) -> Result<()> {
     let Some(map) = body.as_object_mut() else {
         return Err(Status::bad_request(format!(
             "the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse error: json: cannot unmarshal into Go value of type struct"
@@ -180,7 +211,8 @@ pub(crate) fn check_type(body: &mut Value, kind: &str, api_version: &str, custom
     }
     if !found_kind.is_empty() && found_kind != kind {
         let version = found_version.rsplit('/').next().unwrap_or_default();
-        let why = format!("converting ({version}.{found_kind}) to (core.{kind}): unknown conversion");
+        let why =
+            format!("converting ({version}.{found_kind}) to (core.{kind}): unknown conversion");
         return Err(cannot_be_handled(found_kind, version, kind, &why));
     }
     map.insert("kind".into(), kind.into());
@@ -202,17 +234,28 @@ fn wanted_revision(object: &Value) -> Result<Option<u64>> {
         return Ok(None);
     }
     let parsed = text.parse().map_err(|_| {
-        Status::plain_error(format!("strconv.ParseUint: parsing \"{text}\": invalid syntax"))
+        Status::plain_error(format!(
+            "strconv.ParseUint: parsing \"{text}\": invalid syntax"
+        ))
     })?;
     Ok(Some(parsed))
 }
 
 fn revision_of(item: &Item) -> u64 {
-    meta::string(item.value(), "resourceVersion").parse().unwrap_or_default()
+    meta::string(item.value(), "resourceVersion")
+        .parse()
+        .unwrap_or_default()
 }
 
 /// 403 of admission: `pods "x" is forbidden: why`.
 fn refuse(call: &Call<'_>, name: &str, why: &str) -> Status {
     let resource = &call.view.resource;
-    Status::forbidden(Named { group: &resource.group, kind: &resource.plural, name }, why)
+    Status::forbidden(
+        Named {
+            group: &resource.group,
+            kind: &resource.plural,
+            name,
+        },
+        why,
+    )
 }

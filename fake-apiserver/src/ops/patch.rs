@@ -1,7 +1,7 @@
 //! Patching objects (`…/pkg/endpoints/handlers/patch.go`).
 
 use fake_apiserver_components::api::PatchType;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::update::Origin;
 use crate::item::Item;
@@ -11,7 +11,12 @@ use crate::patch::{apply, json as json_patch, merge, strategic};
 use crate::status::{FieldError, Named, Result, Status};
 
 impl Machine {
-    pub(super) fn patch(&mut self, call: &mut Call<'_>, kind: PatchType, body: &Value) -> Result<Answer> {
+    pub(super) fn patch(
+        &mut self,
+        call: &mut Call<'_>,
+        kind: PatchType,
+        body: &Value,
+    ) -> Result<Answer> {
         check_options(call, kind)?;
         if call.subresource == "scale" {
             return self.patch_scale(call, kind, body);
@@ -28,12 +33,11 @@ impl Machine {
             meta::set(&mut new, "uid", uid_before);
         }
         if meta::string(&new, "name") != call.name {
-            let error = FieldError::invalid(
-                "metadata.name",
-                &new["metadata"]["name"],
-                "field is immutable",
-            );
-            return Err(Status::invalid(call.view.resource.kind_named(call.name), &[error]));
+            return Err(Status::bad_request(format!(
+                "the name of the object ({}) does not match the name on the URL ({})",
+                meta::string(&new, "name"),
+                call.name
+            )));
         }
         self.accept(call, &mut new, true)?;
         self.to_stored(call.view, &mut new)?;
@@ -70,10 +74,19 @@ impl Machine {
     fn apply(&mut self, call: &mut Call<'_>, body: &Value) -> Result<Answer> {
         let mut config = body.clone();
         let resource = &call.view.resource;
-        if config["metadata"].get("managedFields").is_some_and(|fields| !fields.is_null()) {
+        apply::check_known(call, &config)?;
+        if config["metadata"]
+            .get("managedFields")
+            .is_some_and(|fields| !fields.is_null())
+        {
             return Err(Status::bad_request("metadata.managedFields must be nil"));
         }
-        super::check_type(&mut config, &resource.kind, call.view.api_version(), resource.custom)?;
+        super::check_type(
+            &mut config,
+            &resource.kind,
+            call.view.api_version(),
+            resource.custom,
+        )?;
         let name = meta::string(&config, "name");
         if !name.is_empty() && name != call.name {
             return Err(Status::bad_request(format!(
@@ -95,9 +108,9 @@ impl Machine {
                 let item = self.replace(call, &old, new, Origin::Apply)?;
                 Ok(Answer::Object(200, item))
             }
-            Err(_) if call.subresource.is_empty() => {
-                self.apply_new(call, config).map(|item| Answer::Object(201, item))
-            }
+            Err(_) if call.subresource.is_empty() => self
+                .apply_new(call, config)
+                .map(|item| Answer::Object(201, item)),
             Err(missing) => Err(missing),
         }
     }
@@ -121,21 +134,17 @@ impl Machine {
 }
 
 fn check_options(call: &Call<'_>, kind: PatchType) -> Result<()> {
-    let named = Named { group: "meta.k8s.io", kind: "PatchOptions", name: "" };
+    let named = Named {
+        group: "meta.k8s.io",
+        kind: "PatchOptions",
+        name: "",
+    };
     if kind == PatchType::Apply && call.options.manager.is_empty() {
         let error = FieldError::required("fieldManager", "is required for apply patch");
         return Err(Status::invalid(named, &[error]));
     }
     if kind != PatchType::Apply && call.options.force.is_some() {
         let error = FieldError::forbidden("force", "may not be specified for non-apply patch");
-        return Err(Status::invalid(named, &[error]));
-    }
-    if call.options.manager.len() > 128 {
-        let error = FieldError::invalid(
-            "fieldManager",
-            &json!(call.options.manager),
-            "may not be more than 128 bytes",
-        );
         return Err(Status::invalid(named, &[error]));
     }
     Ok(())

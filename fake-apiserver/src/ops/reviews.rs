@@ -49,21 +49,36 @@ impl Machine {
         let text = |value: &'_ Value| value.as_str().unwrap_or_default().to_owned();
         let reason = if spec["resourceAttributes"].is_object() {
             let wanted = &spec["resourceAttributes"];
-            let [verb, group, plural, subresource, namespace, name] =
-                ["verb", "group", "resource", "subresource", "namespace", "name"]
-                    .map(|field| text(&wanted[field]));
-            self.access.allows(user, Wish::Resource {
-                verb: &verb,
-                group: &group,
-                plural: &plural,
-                subresource: &subresource,
-                namespace: &namespace,
-                name: &name,
-            })
+            let [verb, group, plural, subresource, namespace, name] = [
+                "verb",
+                "group",
+                "resource",
+                "subresource",
+                "namespace",
+                "name",
+            ]
+            .map(|field| text(&wanted[field]));
+            self.access.allows(
+                user,
+                Wish::Resource {
+                    verb: &verb,
+                    group: &group,
+                    plural: &plural,
+                    subresource: &subresource,
+                    namespace: &namespace,
+                    name: &name,
+                },
+            )
         } else {
             let wanted = &spec["nonResourceAttributes"];
             let (verb, path) = (text(&wanted["verb"]), text(&wanted["path"]));
-            self.access.allows(user, Wish::Path { verb: &verb, path: &path })
+            self.access.allows(
+                user,
+                Wish::Path {
+                    verb: &verb,
+                    path: &path,
+                },
+            )
         };
         match reason {
             Some("") => json!({"allowed": true}),
@@ -74,10 +89,17 @@ impl Machine {
 }
 
 fn reviewed_user(spec: &Value) -> User {
-    let groups = spec["groups"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let groups = spec["groups"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str);
     let groups: Arc<[Arc<str>]> = groups.map(Arc::from).collect();
     let user = spec["user"].as_str().unwrap_or_default();
-    let identity = Identity { user: user.into(), groups };
+    let identity = Identity {
+        user: user.into(),
+        groups,
+    };
     // the reviewer states the groups; nothing is implied
     let mut reviewed = User::authenticated(&identity);
     reviewed.groups = identity.groups.to_vec();

@@ -46,7 +46,11 @@ impl Machine {
                 &replicas.into(),
                 "must be greater than or equal to 0",
             );
-            let named = Named { group: "autoscaling", kind: "Scale", name: call.name };
+            let named = Named {
+                group: "autoscaling",
+                kind: "Scale",
+                name: call.name,
+            };
             return Err(Status::invalid(named, &[error]));
         }
         let mut new = old.value().clone();
@@ -55,18 +59,21 @@ impl Machine {
             Some(version) => meta::set(&mut new, "resourceVersion", version.clone()),
             None => meta::remove(&mut new, "resourceVersion"),
         }
-        let mut parent = Call { subresource: "", warnings: Vec::new(), ..*call };
-        let item = self.replace(&mut parent, old, new, Origin::Patch)?;
+        let item = self.replace(call, old, new, Origin::Patch)?;
         Ok(Answer::Value(200, scale_of(call, item.value())))
     }
 }
 
 fn paths(call: &Call<'_>) -> ScalePaths {
-    call.view.served().scale.clone().unwrap_or_else(|| ScalePaths {
-        spec: "spec.replicas".into(),
-        status: "status.replicas".into(),
-        selector: None,
-    })
+    call.view
+        .served()
+        .scale
+        .clone()
+        .unwrap_or_else(|| ScalePaths {
+            spec: "spec.replicas".into(),
+            status: "status.replicas".into(),
+            selector: None,
+        })
 }
 
 fn scale_of(call: &Call<'_>, object: &Value) -> Value {
@@ -94,7 +101,10 @@ fn scale_of(call: &Call<'_>, object: &Value) -> Value {
 pub(crate) fn selector_text(selector: &Value) -> String {
     let exact = selector["matchLabels"].as_object().into_iter().flatten();
     let exact = exact.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()));
-    let expressions = selector["matchExpressions"].as_array().into_iter().flatten();
+    let expressions = selector["matchExpressions"]
+        .as_array()
+        .into_iter()
+        .flatten();
     let expressions = expressions.map(|expression| {
         let key = expression["key"].as_str().unwrap_or_default();
         let values = expression["values"].as_array().into_iter().flatten();

@@ -10,7 +10,10 @@ use crate::meta;
 use crate::status::{FieldError, Named, Result, Status};
 
 /// Labels of a node that its pods carry (admission plugin PodTopologyLabels).
-const TOPOLOGY: [&str; 2] = ["topology.kubernetes.io/zone", "topology.kubernetes.io/region"];
+const TOPOLOGY: [&str; 2] = [
+    "topology.kubernetes.io/zone",
+    "topology.kubernetes.io/region",
+];
 
 const DEFAULT_TOKEN_SECONDS: i64 = 3600;
 
@@ -48,9 +51,16 @@ impl Machine {
 
     /// `spec.nodeName`, the `PodScheduled` condition and the topology labels, in one write.
     fn bind(&mut self, call: &mut Call<'_>, name: &str, body: &Value) -> Result<Answer> {
-        let pods = self.registry.stored("", "pods").ok_or_else(Status::no_such_resource)?;
+        let pods = self
+            .registry
+            .stored("", "pods")
+            .ok_or_else(Status::no_such_resource)?;
         let old = self.stored(&pods, call.namespace, name)?;
-        let named = Named { group: "", kind: "pods/binding", name };
+        let named = Named {
+            group: "",
+            kind: "pods/binding",
+            name,
+        };
         let node = body["target"]["name"].as_str().unwrap_or_default();
         let kind = body["target"]["kind"].as_str().unwrap_or_default();
         if node.is_empty() || !matches!(kind, "" | "Node") {
@@ -59,14 +69,23 @@ impl Machine {
             } else {
                 FieldError::not_supported("target.kind", &kind.into(), &["Node", "<empty>"])
             };
-            let named = Named { group: "", kind: "Binding", name };
+            let named = Named {
+                group: "",
+                kind: "Binding",
+                name,
+            };
             return Err(Status::invalid(named, &[error]));
         }
         let pod = old.value();
-        for (field, own) in [("uid", meta::string(pod, "uid")), ("resourceVersion", meta::string(pod, "resourceVersion"))] {
+        for (field, own) in [
+            ("uid", meta::string(pod, "uid")),
+            ("resourceVersion", meta::string(pod, "resourceVersion")),
+        ] {
             let wanted = meta::string(body, field);
             if !wanted.is_empty() && wanted != own {
-                let why = format!("Precondition failed: {field} in precondition: {wanted}, {field} in object meta: {own}");
+                let why = format!(
+                    "Precondition failed: {field} in precondition: {wanted}, {field} in object meta: {own}"
+                );
                 return Err(Status::conflict(named, &why));
             }
         }
@@ -79,13 +98,22 @@ impl Machine {
             let why = format!("pod {name} is already assigned to node \"{bound}\"");
             return Err(Status::conflict(named, &why));
         }
-        if pod["spec"]["schedulingGates"].as_array().is_some_and(|gates| !gates.is_empty()) {
+        if pod["spec"]["schedulingGates"]
+            .as_array()
+            .is_some_and(|gates| !gates.is_empty())
+        {
             let why = format!("pod {name} has non-empty .spec.schedulingGates");
             return Err(Status::conflict(named, &why));
         }
         let new = self.bound(pod, node, body, call);
         if !call.options.dry_run {
-            let call = Call { view: &pods, name, subresource: "", warnings: Vec::new(), ..*call };
+            let call = Call {
+                view: &pods,
+                name,
+                subresource: "",
+                warnings: Vec::new(),
+                ..*call
+            };
             self.commit(&call, Some(&old), new);
         }
         Ok(Answer::Value(201, success(201)))
@@ -94,10 +122,13 @@ impl Machine {
     fn bound(&self, pod: &Value, node: &str, body: &Value, call: &Call<'_>) -> Value {
         let mut new = pod.clone();
         meta::map_mut(&mut new, "spec").insert("nodeName".into(), node.into());
-        set_condition(&mut new, json!({
-            "type": "PodScheduled", "status": "True", "lastProbeTime": null,
-            "lastTransitionTime": meta::time(call.now),
-        }));
+        set_condition(
+            &mut new,
+            json!({
+                "type": "PodScheduled", "status": "True", "lastProbeTime": null,
+                "lastTransitionTime": meta::time(call.now),
+            }),
+        );
         let nodes = self.registry.space("", "nodes");
         if let Some(found) = self.store.get(nodes, node) {
             for label in TOPOLOGY {
@@ -107,9 +138,15 @@ impl Machine {
             }
         }
         if let Some(annotations) = body["metadata"]["annotations"].as_object() {
-            let own = meta::metadata_mut(&mut new).entry("annotations").or_insert_with(|| json!({}));
+            let own = meta::metadata_mut(&mut new)
+                .entry("annotations")
+                .or_insert_with(|| json!({}));
             if let Some(own) = own.as_object_mut() {
-                own.extend(annotations.iter().map(|(key, value)| (key.clone(), value.clone())));
+                own.extend(
+                    annotations
+                        .iter()
+                        .map(|(key, value)| (key.clone(), value.clone())),
+                );
             }
         }
         new
@@ -117,20 +154,27 @@ impl Machine {
 
     fn token(&mut self, call: &Call<'_>, body: &Value) -> Result<Answer> {
         let account = self.stored(call.view, call.namespace, call.name)?;
-        let seconds = body["spec"]["expirationSeconds"].as_i64().unwrap_or(DEFAULT_TOKEN_SECONDS);
+        let seconds = body["spec"]["expirationSeconds"]
+            .as_i64()
+            .unwrap_or(DEFAULT_TOKEN_SECONDS);
         if seconds < 600 {
             let error = FieldError::invalid(
                 "spec.expirationSeconds",
                 &seconds.into(),
                 "may not specify a duration less than 10 minutes",
             );
-            let named =
-                Named { group: "authentication.k8s.io", kind: "TokenRequest", name: call.name };
+            let named = Named {
+                group: "authentication.k8s.io",
+                kind: "TokenRequest",
+                name: "",
+            };
             return Err(Status::invalid(named, &[error]));
         }
         let audiences = body["spec"]["audiences"].as_array().into_iter().flatten();
-        let audiences: Vec<String> =
-            audiences.filter_map(Value::as_str).map(str::to_owned).collect();
+        let audiences: Vec<String> = audiences
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect();
         let expires = call.now + SignedDuration::from_secs(seconds);
         let id = self.random.uid();
         let token = self.tokens.issue(&Grant {
@@ -142,24 +186,35 @@ impl Machine {
             issued: call.now,
             expires,
         });
-        Ok(Answer::Value(201, json!({
-            "kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1",
-            "metadata": {
-                "name": call.name, "namespace": call.namespace,
-                "creationTimestamp": meta::time(call.now),
-            },
-            "spec": {
-                "audiences": audiences, "expirationSeconds": seconds,
-                "boundObjectRef": body["spec"].get("boundObjectRef").cloned().unwrap_or_default(),
-            },
-            "status": {"token": token, "expirationTimestamp": meta::time(expires)},
-        })))
+        Ok(Answer::Value(
+            201,
+            json!({
+                "kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1",
+                "metadata": {
+                    "name": call.name, "namespace": call.namespace,
+                    "creationTimestamp": meta::time(call.now),
+                },
+                "spec": {
+                    "audiences": audiences, "expirationSeconds": seconds,
+                    "boundObjectRef": body["spec"].get("boundObjectRef").cloned().unwrap_or_default(),
+                },
+                "status": {"token": token, "expirationTimestamp": meta::time(expires)},
+            }),
+        ))
     }
 
     /// The live object of a built-in resource.
-    pub(crate) fn builtin(&self, group: &str, plural: &str, namespace: &str, name: &str) -> Option<Item> {
+    pub(crate) fn builtin(
+        &self,
+        group: &str,
+        plural: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Option<Item> {
         let space = self.registry.space(group, plural);
-        self.store.get(space, &key(namespace, name)).map(|found| found.value.clone())
+        self.store
+            .get(space, &key(namespace, name))
+            .map(|found| found.value.clone())
     }
 }
 
@@ -178,15 +233,22 @@ fn no_kubelet() -> Status {
 pub(super) fn set_condition(object: &mut Value, condition: Value) {
     let status = meta::map_mut(object, "status");
     let conditions = status.entry("conditions").or_insert_with(|| json!([]));
-    let Some(conditions) = conditions.as_array_mut() else { return };
-    match conditions.iter_mut().find(|own| own["type"] == condition["type"]) {
+    let Some(conditions) = conditions.as_array_mut() else {
+        return;
+    };
+    match conditions
+        .iter_mut()
+        .find(|own| own["type"] == condition["type"])
+    {
         Some(own) => *own = condition,
         None => conditions.push(condition),
     }
 }
 
 pub(super) fn insert_label(object: &mut Value, label: &str, value: &str) {
-    let labels = meta::metadata_mut(object).entry("labels").or_insert_with(|| json!({}));
+    let labels = meta::metadata_mut(object)
+        .entry("labels")
+        .or_insert_with(|| json!({}));
     if let Some(labels) = labels.as_object_mut() {
         labels.insert(label.to_owned(), value.into());
     }

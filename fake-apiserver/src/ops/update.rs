@@ -45,11 +45,14 @@ impl Machine {
                 let item = self.replace(call, &old, body, Origin::Put)?;
                 Ok(Answer::Object(200, item))
             }
-            Err(_) if call.view.resource.behaviour.create_on_update && call.subresource.is_empty() => {
+            Err(_)
+                if call.view.resource.behaviour.create_on_update && call.subresource.is_empty() =>
+            {
                 let target = (call.namespace, call.name, "");
                 self.authorize_call(call.user, "create", call.view, target)?;
                 meta::set(&mut body, "name", call.name);
-                self.create_object(call, body, false).map(|item| Answer::Object(201, item))
+                self.create_object(call, body, false)
+                    .map(|item| Answer::Object(201, item))
             }
             Err(missing) => Err(missing),
         }
@@ -120,7 +123,11 @@ fn check_preconditions(call: &Call<'_>, old: &Item, new: &Value, origin: Origin)
         return Ok(());
     }
     if origin == Origin::Put {
-        let prefix = if resource.custom { format!("{}/", resource.group) } else { String::new() };
+        let prefix = if resource.custom {
+            format!("{}/", resource.group)
+        } else {
+            String::new()
+        };
         let place = crate::machine::key(call.namespace, call.name);
         let why = format!(
             "StorageError: invalid object, Code: 4, Key: /registry/{prefix}{}/{place}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {own}",
@@ -171,7 +178,11 @@ fn isolate(call: &Call<'_>, new: &mut Value, old: &Value) {
                 let managed = metadata.get("managedFields").cloned();
                 put_metadata(new, "managedFields", managed);
             } else {
-                let kept = if resource.is("", "pods") { old["metadata"].get("ownerReferences").cloned() } else { metadata.get("ownerReferences").cloned() };
+                let kept = if resource.is("", "pods") {
+                    old["metadata"].get("ownerReferences").cloned()
+                } else {
+                    metadata.get("ownerReferences").cloned()
+                };
                 put_or_remove(new, "metadata", Some(metadata));
                 put_metadata(new, "ownerReferences", kept);
             }
@@ -194,7 +205,9 @@ fn isolate(call: &Call<'_>, new: &mut Value, old: &Value) {
 }
 
 fn put_or_remove(object: &mut Value, field: &str, value: Option<Value>) {
-    let Some(map) = object.as_object_mut() else { return };
+    let Some(map) = object.as_object_mut() else {
+        return;
+    };
     match value {
         Some(value) => map.insert(field.to_owned(), value),
         None => map.remove(field),
@@ -232,7 +245,10 @@ fn check_finalizers(call: &Call<'_>, old: &Value, new: &Value) -> Result<()> {
         added.join(", ")
     );
     let error = FieldError::forbidden("metadata.finalizers", &detail);
-    Err(Status::invalid(call.view.resource.kind_named(call.name), &[error]))
+    Err(Status::invalid(
+        call.view.resource.kind_named(call.name),
+        &[error],
+    ))
 }
 
 fn bump_generation(resource: &ResourceType, has_status: bool, old: &Value, new: &mut Value) {
@@ -246,8 +262,10 @@ fn bump_generation(resource: &ResourceType, has_status: bool, old: &Value, new: 
     };
     let changed = match (old.as_object(), new.as_object()) {
         (Some(old), Some(new)) => {
-            let count = |map: &serde_json::Map<String, Value>| map.keys().filter(|n| counted(n)).count();
-            new.iter().any(|(name, value)| counted(name) && old.get(name) != Some(value))
+            let count =
+                |map: &serde_json::Map<String, Value>| map.keys().filter(|n| counted(n)).count();
+            new.iter()
+                .any(|(name, value)| counted(name) && old.get(name) != Some(value))
                 || count(old) != count(new)
         }
         _ => true,
@@ -261,9 +279,14 @@ fn bump_generation(resource: &ResourceType, has_status: bool, old: &Value, new: 
 /// A deleted object without anything left to wait for.
 pub(super) fn is_finished(resource: &ResourceType, object: &Value) -> bool {
     let waits_for_namespace = resource.is("", "namespaces")
-        && object["spec"]["finalizers"].as_array().is_some_and(|list| !list.is_empty());
+        && object["spec"]["finalizers"]
+            .as_array()
+            .is_some_and(|list| !list.is_empty());
     meta::is_deleting(object)
         && meta::finalizers(object).next().is_none()
-        && object["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) == 0
+        && object["metadata"]["deletionGracePeriodSeconds"]
+            .as_i64()
+            .unwrap_or(0)
+            == 0
         && !waits_for_namespace
 }

@@ -11,7 +11,7 @@ const OPERATIONS_MAX: usize = 10_000;
 pub(crate) fn apply(tree: &mut Value, patch: &Value) -> Result<()> {
     let operations = patch.as_array().ok_or_else(|| {
         Status::bad_request(
-            "error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch",
+            "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp",
         )
     })?;
     if operations.len() > OPERATIONS_MAX {
@@ -55,7 +55,11 @@ fn tokens(path: &str) -> Option<Vec<String>> {
         return Some(Vec::new());
     }
     let rest = path.strip_prefix('/')?;
-    Some(rest.split('/').map(|token| token.replace("~1", "/").replace("~0", "~")).collect())
+    Some(
+        rest.split('/')
+            .map(|token| token.replace("~1", "/").replace("~0", "~"))
+            .collect(),
+    )
 }
 
 fn child<'a>(value: &'a mut Value, token: &str) -> Option<&'a mut Value> {
@@ -67,13 +71,17 @@ fn child<'a>(value: &'a mut Value, token: &str) -> Option<&'a mut Value> {
 }
 
 fn find<'a>(tree: &'a mut Value, path: &str) -> Option<&'a mut Value> {
-    tokens(path)?.iter().try_fold(tree, |value, token| child(value, token))
+    tokens(path)?
+        .iter()
+        .try_fold(tree, |value, token| child(value, token))
 }
 
 fn parent<'a>(tree: &'a mut Value, path: &str) -> Option<(&'a mut Value, String)> {
     let mut tokens = tokens(path)?;
     let last = tokens.pop()?;
-    let parent = tokens.iter().try_fold(tree, |value, token| child(value, token))?;
+    let parent = tokens
+        .iter()
+        .try_fold(tree, |value, token| child(value, token))?;
     Some((parent, last))
 }
 
@@ -126,15 +134,47 @@ mod tests {
     #[test]
     fn operations_follow_the_rfc() {
         for (patch, path, expected) in [
-            (json!([{"op": "add", "path": "/a/c", "value": 2}]), "/a/c", json!(2)),
-            (json!([{"op": "add", "path": "/list/1", "value": 9}]), "/list", json!([1, 9, 2])),
-            (json!([{"op": "add", "path": "/list/-", "value": 9}]), "/list", json!([1, 2, 9])),
-            (json!([{"op": "remove", "path": "/list/0"}]), "/list", json!([2])),
-            (json!([{"op": "replace", "path": "/x~1y", "value": 7}]), "/x~1y", json!(7)),
-            (json!([{"op": "move", "from": "/a/b", "path": "/c"}]), "/c", json!(1)),
-            (json!([{"op": "copy", "from": "/a", "path": "/d"}]), "/d", json!({"b": 1})),
+            (
+                json!([{"op": "add", "path": "/a/c", "value": 2}]),
+                "/a/c",
+                json!(2),
+            ),
+            (
+                json!([{"op": "add", "path": "/list/1", "value": 9}]),
+                "/list",
+                json!([1, 9, 2]),
+            ),
+            (
+                json!([{"op": "add", "path": "/list/-", "value": 9}]),
+                "/list",
+                json!([1, 2, 9]),
+            ),
+            (
+                json!([{"op": "remove", "path": "/list/0"}]),
+                "/list",
+                json!([2]),
+            ),
+            (
+                json!([{"op": "replace", "path": "/x~1y", "value": 7}]),
+                "/x~1y",
+                json!(7),
+            ),
+            (
+                json!([{"op": "move", "from": "/a/b", "path": "/c"}]),
+                "/c",
+                json!(1),
+            ),
+            (
+                json!([{"op": "copy", "from": "/a", "path": "/d"}]),
+                "/d",
+                json!({"b": 1}),
+            ),
         ] {
-            assert_eq!(patched(patch.clone()).unwrap().pointer(path), Some(&expected), "{patch}");
+            assert_eq!(
+                patched(patch.clone()).unwrap().pointer(path),
+                Some(&expected),
+                "{patch}"
+            );
         }
     }
 

@@ -45,7 +45,9 @@ fn merge_map(
         }
         Some("merge") | None => {}
         Some(other) => {
-            return Err(Status::bad_request(format!("unknown patch type found: {other}")));
+            return Err(Status::bad_request(format!(
+                "unknown patch type found: {other}"
+            )));
         }
     }
     if let Some(kept) = patch.get(RETAIN).and_then(Value::as_array) {
@@ -70,8 +72,14 @@ fn merge_map(
             && let Some(items) = target.get_mut(field).and_then(Value::as_array_mut)
         {
             let child = node.and_then(|node| schema.field(node, field));
-            let key = child.and_then(|child| child.patch.as_ref()).and_then(|patch| patch.key.clone());
-            reorder(items, value.as_array().map(Vec::as_slice).unwrap_or_default(), key.as_deref());
+            let key = child
+                .and_then(|child| child.patch.as_ref())
+                .and_then(|patch| patch.key.clone());
+            reorder(
+                items,
+                value.as_array().map(Vec::as_slice).unwrap_or_default(),
+                key.as_deref(),
+            );
         }
     }
     Ok(())
@@ -89,7 +97,9 @@ fn merge_field(
             target.remove(name);
         }
         Value::Object(patch) => {
-            let slot = target.entry(name.to_owned()).or_insert_with(|| Value::Object(Map::new()));
+            let slot = target
+                .entry(name.to_owned())
+                .or_insert_with(|| Value::Object(Map::new()));
             if !slot.is_object() {
                 *slot = Value::Object(Map::new());
             }
@@ -101,10 +111,14 @@ fn merge_field(
             }
         }
         Value::Array(patch) => {
-            let strategy = node.and_then(|node| node.patch.as_deref()).filter(|patch| patch.merge);
+            let strategy = node
+                .and_then(|node| node.patch.as_deref())
+                .filter(|patch| patch.merge);
             match (strategy, node) {
                 (Some(strategy), Some(node)) => {
-                    let slot = target.entry(name.to_owned()).or_insert_with(|| Value::Array(Vec::new()));
+                    let slot = target
+                        .entry(name.to_owned())
+                        .or_insert_with(|| Value::Array(Vec::new()));
                     if !slot.is_array() {
                         *slot = Value::Array(Vec::new());
                     }
@@ -114,7 +128,10 @@ fn merge_field(
                     }
                 }
                 _ => {
-                    target.insert(name.to_owned(), Value::Array(patch.iter().map(strip).collect()));
+                    target.insert(
+                        name.to_owned(),
+                        Value::Array(patch.iter().map(strip).collect()),
+                    );
                 }
             }
         }
@@ -142,7 +159,11 @@ fn merge_list(
         return Ok(());
     };
     if patch.iter().any(|item| item[DIRECTIVE] == "replace") {
-        *items = patch.iter().filter(|item| item[DIRECTIVE] != "replace").map(strip).collect();
+        *items = patch
+            .iter()
+            .filter(|item| item[DIRECTIVE] != "replace")
+            .map(strip)
+            .collect();
         return Ok(());
     }
     let mut order = Vec::new();
@@ -161,7 +182,9 @@ fn merge_list(
             continue;
         }
         order.push(identity.clone());
-        let found = items.iter_mut().find(|item| item.get(key) == Some(identity));
+        let found = items
+            .iter_mut()
+            .find(|item| item.get(key) == Some(identity));
         match found.and_then(Value::as_object_mut) {
             Some(item) => merge_map(item, change, schema.item(node), schema)?,
             None => {
@@ -173,7 +196,10 @@ fn merge_list(
     }
     if !ordered {
         // patched items in the order of the patch, server-only items where they were
-        let server: Vec<Value> = items.iter().filter_map(|item| item.get(key).cloned()).collect();
+        let server: Vec<Value> = items
+            .iter()
+            .filter_map(|item| item.get(key).cloned())
+            .collect();
         let mixed = merge_orders(&order, &server);
         reorder(items, &mixed, Some(key));
     }
@@ -253,10 +279,13 @@ mod tests {
             "containers": [{"name": "a", "image": "2", "args": ["y"]}, {"name": "c"}],
             "tolerations": [{"key": "u"}],
         }});
-        assert_eq!(patched(pod, patch), json!({"spec": {
-            "containers": [{"name": "a", "image": "2", "args": ["y"]}, {"name": "b"}, {"name": "c"}],
-            "tolerations": [{"key": "u"}],
-        }}));
+        assert_eq!(
+            patched(pod, patch),
+            json!({"spec": {
+                "containers": [{"name": "a", "image": "2", "args": ["y"]}, {"name": "b"}, {"name": "c"}],
+                "tolerations": [{"key": "u"}],
+            }})
+        );
     }
 
     #[test]
@@ -280,21 +309,27 @@ mod tests {
                 "volumes": [{"name": "v", "$retainKeys": ["name", "hostPath"], "hostPath": {"path": "/"}}],
             },
         });
-        assert_eq!(patched(pod, patch), json!({
-            "metadata": {"finalizers": ["a/y", "a/z"], "labels": {"n": "1"}},
-            "spec": {
-                "containers": [{"name": "c"}, {"name": "a"}],
-                "volumes": [{"name": "v", "hostPath": {"path": "/"}}],
-            },
-        }));
+        assert_eq!(
+            patched(pod, patch),
+            json!({
+                "metadata": {"finalizers": ["a/y", "a/z"], "labels": {"n": "1"}},
+                "spec": {
+                    "containers": [{"name": "c"}, {"name": "a"}],
+                    "volumes": [{"name": "v", "hostPath": {"path": "/"}}],
+                },
+            })
+        );
     }
 
     #[test]
     fn conditions_merge_by_type_and_null_removes() {
         let pod = json!({"status": {"conditions": [{"type": "Ready", "status": "False", "reason": "x"}], "phase": "Pending"}});
         let patch = json!({"status": {"conditions": [{"type": "Ready", "status": "True", "reason": null}, {"type": "New", "status": "True"}], "phase": null}});
-        assert_eq!(patched(pod, patch), json!({"status": {"conditions": [
-            {"type": "Ready", "status": "True"}, {"type": "New", "status": "True"},
-        ]}}));
+        assert_eq!(
+            patched(pod, patch),
+            json!({"status": {"conditions": [
+                {"type": "Ready", "status": "True"}, {"type": "New", "status": "True"},
+            ]}})
+        );
     }
 }

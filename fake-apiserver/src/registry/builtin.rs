@@ -92,7 +92,9 @@ pub(super) fn resources() -> &'static [(String, Arc<ResourceType>)] {
                 }
             }
         }
-        rows.into_iter().map(|(name, row)| (name, Arc::new(row))).collect()
+        rows.into_iter()
+            .map(|(name, row)| (name, Arc::new(row)))
+            .collect()
     })
 }
 
@@ -105,19 +107,36 @@ fn row(
 ) -> ResourceType {
     let plural = text(&resource["resource"]);
     let kind = text(&resource["responseKind"]["kind"]);
-    let api_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
-    let space = if group == "events.k8s.io" { core_events() } else { SpaceId(next) };
+    let api_version = if group.is_empty() {
+        version.to_owned()
+    } else {
+        format!("{group}/{version}")
+    };
+    let space = if group == "events.k8s.io" {
+        core_events()
+    } else {
+        SpaceId(next)
+    };
     let behaviour = Behaviour {
-        stored: strings(&resource["verbs"]).iter().any(|verb| verb == "list")
+        stored: strings(&resource["verbs"])
+            .iter()
+            .any(|verb| verb == "list")
             && plural != "componentstatuses",
         generation: GENERATION.contains(&plural.as_str()),
         unconditional_update: !CONDITIONAL_UPDATE.contains(&plural.as_str()),
         create_on_update: CREATE_ON_UPDATE.contains(&plural.as_str()),
-        conversion: if group == "events.k8s.io" { Conversion::Events } else { Conversion::None },
+        conversion: if group == "events.k8s.io" {
+            Conversion::Events
+        } else {
+            Conversion::None
+        },
     };
     let served = ServedVersion {
         name: version.to_owned(),
-        columns: columns.get(&format!("{api_version}/{plural}")).cloned().unwrap_or_default(),
+        columns: columns
+            .get(&format!("{api_version}/{plural}"))
+            .cloned()
+            .unwrap_or_default(),
         api_version,
         served: true,
         subresources: array(&resource["subresources"]).map(subresource).collect(),
@@ -183,7 +202,9 @@ mod tests {
     #[test]
     fn both_events_apis_share_the_space_of_core_events() {
         let of = |group: &str| {
-            let row = resources().iter().find(|(g, r)| g == group && r.plural == "events");
+            let row = resources()
+                .iter()
+                .find(|(g, r)| g == group && r.plural == "events");
             row.expect("events are served").1.space
         };
         assert_eq!(of(""), of("events.k8s.io"));
@@ -193,7 +214,11 @@ mod tests {
     fn every_stored_resource_has_columns() {
         for (group, resource) in resources() {
             if resource.behaviour.stored {
-                assert!(!resource.versions[0].columns.is_empty(), "{group}/{}", resource.plural);
+                assert!(
+                    !resource.versions[0].columns.is_empty(),
+                    "{group}/{}",
+                    resource.plural
+                );
             }
         }
     }

@@ -4,18 +4,23 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Behaviour, Conversion, Registry, ResourceType, ScalePaths, ServedVersion, Subresource};
+use super::{
+    Behaviour, Conversion, Registry, ResourceType, ScalePaths, ServedVersion, Subresource,
+};
 use crate::meta;
 use crate::schema::structural;
-use crate::status::{FieldError, Fault};
+use crate::status::{Fault, FieldError};
 use crate::table::Column;
 
 /// Fills the defaults of a CRD in place.
 pub(crate) fn default(crd: &mut Value) {
     let spec = meta::map_mut(crd, "spec");
-    let kind = spec.get("names").map_or("", |names| names["kind"].as_str().unwrap_or_default());
+    let kind = spec
+        .get("names")
+        .map_or("", |names| names["kind"].as_str().unwrap_or_default());
     let (singular, list) = (kind.to_lowercase(), format!("{kind}List"));
-    spec.entry("conversion").or_insert_with(|| json!({"strategy": "None"}));
+    spec.entry("conversion")
+        .or_insert_with(|| json!({"strategy": "None"}));
     if let Some(names) = spec.get_mut("names").and_then(Value::as_object_mut) {
         names.entry("singular").or_insert_with(|| singular.into());
         names.entry("listKind").or_insert_with(|| list.into());
@@ -38,21 +43,37 @@ pub(crate) fn validate(crd: &Value) -> Vec<FieldError> {
     }
     if meta::string(crd, "name") != format!("{plural}.{group}") {
         let detail = "must be spec.names.plural+\".\"+spec.group";
-        errors.push(FieldError::invalid("metadata.name", &crd["metadata"]["name"], detail));
+        errors.push(FieldError::invalid(
+            "metadata.name",
+            &crd["metadata"]["name"],
+            detail,
+        ));
     }
     if !matches!(text(&spec["scope"]), "Namespaced" | "Cluster") {
-        errors.push(FieldError::not_supported("spec.scope", &spec["scope"], &["Cluster", "Namespaced"]));
+        errors.push(FieldError::not_supported(
+            "spec.scope",
+            &spec["scope"],
+            &["Cluster", "Namespaced"],
+        ));
     }
     if protected(group)
-        && crd["metadata"]["annotations"].get("api-approved.kubernetes.io").is_none()
+        && crd["metadata"]["annotations"]
+            .get("api-approved.kubernetes.io")
+            .is_none()
     {
         errors.push(FieldError::required(
             "metadata.annotations[api-approved.kubernetes.io]",
             "protected groups must have approval annotation \"api-approved.kubernetes.io\", see https://github.com/kubernetes/enhancements/pull/1111",
         ));
     }
-    let versions = spec["versions"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let stored = versions.iter().filter(|version| version["storage"] == true).count();
+    let versions = spec["versions"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let stored = versions
+        .iter()
+        .filter(|version| version["storage"] == true)
+        .count();
     if stored != 1 {
         let value = spec.get("versions").cloned().unwrap_or(Value::Null);
         let detail = "must have exactly one version marked as storage version";
@@ -66,7 +87,10 @@ pub(crate) fn validate(crd: &Value) -> Vec<FieldError> {
             errors.append(&mut found);
         }
         if text(&version["name"]).is_empty() {
-            errors.push(FieldError::required(format!("spec.versions[{index}].name"), ""));
+            errors.push(FieldError::required(
+                format!("spec.versions[{index}].name"),
+                "",
+            ));
         }
         if !version["served"].is_boolean() {
             errors.push(FieldError::shown(
@@ -102,7 +126,13 @@ pub(crate) fn status(crd: &Value, registry: &Registry, now: &str) -> Value {
     let conflict = conflict(crd, registry);
     let (accepted, established) = match &conflict {
         None => (
-            condition("NamesAccepted", "True", "NoConflicts", "no conflicts found", now),
+            condition(
+                "NamesAccepted",
+                "True",
+                "NoConflicts",
+                "no conflicts found",
+                now,
+            ),
             condition(
                 "Established",
                 "True",
@@ -113,24 +143,47 @@ pub(crate) fn status(crd: &Value, registry: &Registry, now: &str) -> Value {
         ),
         Some((reason, message)) => (
             condition("NamesAccepted", "False", reason, message, now),
-            condition("Established", "False", "NotAccepted", "not all names are accepted", now),
+            condition(
+                "Established",
+                "False",
+                "NotAccepted",
+                "not all names are accepted",
+                now,
+            ),
         ),
     };
-    let versions = crd["spec"]["versions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let versions = crd["spec"]["versions"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     let storage = versions.iter().find(|version| version["storage"] == true);
-    let storage = storage.map(|version| version["name"].clone()).unwrap_or_default();
-    let mut stored = crd["status"]["storedVersions"].as_array().cloned().unwrap_or_default();
+    let storage = storage
+        .map(|version| version["name"].clone())
+        .unwrap_or_default();
+    let mut stored = crd["status"]["storedVersions"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
     if !stored.contains(&storage) {
         stored.push(storage);
     }
-    let names = if conflict.is_some() { json!({"kind": "", "plural": ""}) } else { names.clone() };
+    let names = if conflict.is_some() {
+        json!({"kind": "", "plural": ""})
+    } else {
+        names.clone()
+    };
     json!({"acceptedNames": names, "conditions": [accepted, established], "storedVersions": stored})
 }
 
 /// Whether a CRD is to be served.
 pub(crate) fn is_established(crd: &Value) -> bool {
-    let conditions = crd["status"]["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
-    conditions.iter().any(|condition| condition["type"] == "Established" && condition["status"] == "True")
+    let conditions = crd["status"]["conditions"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    conditions
+        .iter()
+        .any(|condition| condition["type"] == "Established" && condition["status"] == "True")
 }
 
 fn condition(kind: &str, status: &str, reason: &str, message: &str, now: &str) -> Value {
@@ -148,9 +201,16 @@ fn conflict(crd: &Value, registry: &Registry) -> Option<(&'static str, String)> 
         .resources()
         .filter(|resource| resource.group == group && resource.plural != plural)
         .collect();
-    let short = names["shortNames"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let short = names["shortNames"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str);
     for name in short {
-        if others.iter().any(|other| other.short_names.iter().any(|n| n == name)) {
+        if others
+            .iter()
+            .any(|other| other.short_names.iter().any(|n| n == name))
+        {
             return Some(("ShortNamesConflict", in_use(name)));
         }
     }
@@ -166,10 +226,25 @@ pub(crate) fn accept(registry: &mut Registry, crd: &Value) {
     let spec = &crd["spec"];
     let (group, names) = (text(&spec["group"]), &spec["names"]);
     let plural = text(&names["plural"]);
-    let versions = spec["versions"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let storage = versions.iter().position(|version| version["storage"] == true).unwrap_or(0);
+    let versions = spec["versions"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let storage = versions
+        .iter()
+        .position(|version| version["storage"] == true)
+        .unwrap_or(0);
     let webhook = spec["conversion"]["strategy"] == "Webhook";
-    let all = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+    let all = [
+        "create",
+        "delete",
+        "deletecollection",
+        "get",
+        "list",
+        "patch",
+        "update",
+        "watch",
+    ];
     let count = versions.len();
     let resource = ResourceType {
         group: group.to_owned(),
@@ -193,17 +268,31 @@ pub(crate) fn accept(registry: &mut Registry, crd: &Value) {
             generation: true,
             unconditional_update: false,
             create_on_update: false,
-            conversion: if webhook { Conversion::Webhook } else { Conversion::None },
+            conversion: if webhook {
+                Conversion::Webhook
+            } else {
+                Conversion::None
+            },
         },
         custom: true,
     };
     registry.insert_custom(resource);
 }
 
-fn served_version(group: &str, count: usize, index: usize, version: &Value) -> Option<ServedVersion> {
+fn served_version(
+    group: &str,
+    count: usize,
+    index: usize,
+    version: &Value,
+) -> Option<ServedVersion> {
     let name = text(&version["name"]);
     let (path, schema) = schema_of(count, index, version);
-    let verbs = || ["get", "patch", "update"].iter().map(|verb| (*verb).to_owned()).collect();
+    let verbs = || {
+        ["get", "patch", "update"]
+            .iter()
+            .map(|verb| (*verb).to_owned())
+            .collect()
+    };
     let mut subresources = Vec::new();
     let scale = &version["subresources"]["scale"];
     if scale.is_object() {
@@ -237,9 +326,13 @@ fn served_version(group: &str, count: usize, index: usize, version: &Value) -> O
         scale: scale.is_object().then(|| ScalePaths {
             spec: path_of(&scale["specReplicasPath"]),
             status: path_of(&scale["statusReplicasPath"]),
-            selector: scale["labelSelectorPath"].is_string().then(|| path_of(&scale["labelSelectorPath"])),
+            selector: scale["labelSelectorPath"]
+                .is_string()
+                .then(|| path_of(&scale["labelSelectorPath"])),
         }),
-        selectable: selectable.map(|field| path_of(&field["jsonPath"])).collect(),
+        selectable: selectable
+            .map(|field| path_of(&field["jsonPath"]))
+            .collect(),
         raw_schema: Some(Arc::new(schema.clone())),
     })
 }
@@ -249,5 +342,11 @@ fn text(value: &Value) -> &str {
 }
 
 fn strings(value: &Value) -> Vec<String> {
-    value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    value
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect()
 }

@@ -18,7 +18,6 @@ use crate::table::Column;
 
 pub(crate) use builtin::builtin_schema;
 
-
 /// One resource (`deployments.apps`), whatever its versions.
 #[derive(Debug)]
 pub(crate) struct ResourceType {
@@ -104,12 +103,20 @@ pub(crate) struct ScalePaths {
 
 impl ResourceType {
     pub(crate) fn named<'a>(&'a self, name: &'a str) -> Named<'a> {
-        Named { group: &self.group, kind: &self.plural, name }
+        Named {
+            group: &self.group,
+            kind: &self.plural,
+            name,
+        }
     }
 
     /// For 422 texts, which name the Kind.
     pub(crate) fn kind_named<'a>(&'a self, name: &'a str) -> Named<'a> {
-        Named { group: &self.group, kind: &self.kind, name }
+        Named {
+            group: &self.group,
+            kind: &self.kind,
+            name,
+        }
     }
 
     pub(crate) fn is(&self, group: &str, plural: &str) -> bool {
@@ -126,7 +133,10 @@ pub(crate) struct View {
 
 impl View {
     pub(crate) fn served(&self) -> &ServedVersion {
-        self.resource.versions.get(self.version).expect("views are made from valid indices")
+        self.resource
+            .versions
+            .get(self.version)
+            .expect("views are made from valid indices")
     }
 
     pub(crate) fn api_version(&self) -> &str {
@@ -139,7 +149,10 @@ impl View {
     }
 
     pub(crate) fn subresource(&self, name: &str) -> Option<&Subresource> {
-        self.served().subresources.iter().find(|sub| sub.name == name)
+        self.served()
+            .subresources
+            .iter()
+            .find(|sub| sub.name == name)
     }
 
     pub(crate) fn has_status(&self) -> bool {
@@ -167,13 +180,19 @@ pub(crate) struct Registry {
 
 impl Registry {
     pub(crate) fn new() -> Self {
-        let mut registry =
-            Self { groups: BTreeMap::new(), order: Vec::new(), spaces: BTreeMap::new(), epoch: 0 };
+        let mut registry = Self {
+            groups: BTreeMap::new(),
+            order: Vec::new(),
+            spaces: BTreeMap::new(),
+            epoch: 0,
+        };
         for (group, resource) in builtin::resources() {
             if !registry.order.contains(group) {
                 registry.order.push(group.clone());
             }
-            registry.spaces.insert((group.clone(), resource.plural.clone()), resource.space);
+            registry
+                .spaces
+                .insert((group.clone(), resource.plural.clone()), resource.space);
             registry
                 .groups
                 .entry(group.clone())
@@ -189,10 +208,15 @@ impl Registry {
     pub(crate) fn view(&self, group: &str, version: &str, plural: &str) -> Result<View> {
         let resources = self.groups.get(group).ok_or_else(Status::no_such_path)?;
         if let Some(resource) = resources.get(plural)
-            && let Some(index) =
-                resource.versions.iter().position(|served| served.name == version && served.served)
+            && let Some(index) = resource
+                .versions
+                .iter()
+                .position(|served| served.name == version && served.served)
         {
-            return Ok(View { resource: Arc::clone(resource), version: index });
+            return Ok(View {
+                resource: Arc::clone(resource),
+                version: index,
+            });
         }
         Err(if self.serves(group, version) {
             Status::no_such_resource()
@@ -205,7 +229,10 @@ impl Registry {
     pub(crate) fn serves(&self, group: &str, version: &str) -> bool {
         self.groups.get(group).is_some_and(|resources| {
             resources.values().any(|resource| {
-                resource.versions.iter().any(|served| served.served && served.name == version)
+                resource
+                    .versions
+                    .iter()
+                    .any(|served| served.served && served.name == version)
             })
         })
     }
@@ -213,7 +240,10 @@ impl Registry {
     /// A resource in its stored version.
     pub(crate) fn stored(&self, group: &str, plural: &str) -> Option<View> {
         let resource = self.groups.get(group)?.get(plural)?;
-        Some(View { resource: Arc::clone(resource), version: resource.storage })
+        Some(View {
+            resource: Arc::clone(resource),
+            version: resource.storage,
+        })
     }
 
     /// The space of a built-in resource.
@@ -226,7 +256,10 @@ impl Registry {
 
     /// Groups in discovery order with their resources; the core group is the empty string.
     pub(crate) fn groups(&self) -> impl Iterator<Item = (&str, Vec<&Arc<ResourceType>>)> {
-        let custom = self.groups.keys().filter(|group| !self.order.contains(group));
+        let custom = self
+            .groups
+            .keys()
+            .filter(|group| !self.order.contains(group));
         self.order.iter().chain(custom).filter_map(|group| {
             let resources: Vec<_> = self.groups.get(group)?.values().collect();
             (!resources.is_empty()).then_some((group.as_str(), resources))
@@ -242,7 +275,10 @@ impl Registry {
     /// anew continues the same history.
     pub(crate) fn space_for(&mut self, group: &str, plural: &str) -> SpaceId {
         let next = u32::try_from(self.spaces.len()).expect("far fewer than 2^32 resources");
-        *self.spaces.entry((group.to_owned(), plural.to_owned())).or_insert(SpaceId(next))
+        *self
+            .spaces
+            .entry((group.to_owned(), plural.to_owned()))
+            .or_insert(SpaceId(next))
     }
 
     pub(crate) fn insert_custom(&mut self, resource: ResourceType) {
@@ -255,7 +291,9 @@ impl Registry {
 
     pub(crate) fn remove_custom(&mut self, group: &str, plural: &str) {
         if let Some(resources) = self.groups.get_mut(group)
-            && resources.get(plural).is_some_and(|resource| resource.custom)
+            && resources
+                .get(plural)
+                .is_some_and(|resource| resource.custom)
         {
             resources.remove(plural);
             if resources.is_empty() {
@@ -270,5 +308,6 @@ impl Registry {
 pub(crate) fn builtin_columns(group: &str, plural: &str) -> &'static [Column] {
     let mut rows = builtin::resources().iter();
     let row = rows.find(|(own, resource)| own == group && resource.plural == plural);
-    row.and_then(|(_, resource)| resource.versions.first()).map_or(&[], |version| &version.columns)
+    row.and_then(|(_, resource)| resource.versions.first())
+        .map_or(&[], |version| &version.columns)
 }

@@ -20,19 +20,34 @@ pub(super) struct Parsed {
 }
 
 pub(super) async fn read(body: Body) -> Result<Bytes> {
-    axum::body::to_bytes(body, BODY_MAX).await.map_err(|_| Status::too_large(BODY_MAX))
+    axum::body::to_bytes(body, BODY_MAX)
+        .await
+        .map_err(|_| Status::too_large(BODY_MAX))
 }
 
 /// The media type of a body, without parameters.
 pub(super) fn media_type(headers: &HeaderMap) -> &str {
-    let text = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    text.unwrap_or_default().split(';').next().unwrap_or_default().trim()
+    let text = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    text.unwrap_or_default()
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
 }
 
 /// Parses an object of a kind from JSON or YAML.
 pub(super) fn object(bytes: &Bytes, headers: &HeaderMap, kind: &str) -> Result<Parsed> {
     match media_type(headers) {
-        "" | "application/json" | "*/*" | "application/*" => json(bytes).map_err(|error| unrecognized(bytes, kind, &error)),
+        // streams (exec, attach) post nothing
+        _ if bytes.is_empty() && kind.ends_with("Options") => Ok(Parsed {
+            value: Value::Object(Map::new()),
+            duplicates: Vec::new(),
+        }),
+        "" | "application/json" | "*/*" | "application/*" => {
+            json(bytes).map_err(|error| unrecognized(bytes, kind, &error))
+        }
         "application/yaml" => yaml(bytes),
         _ => Err(Status::unsupported_media_type(
             "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf",
@@ -61,14 +76,20 @@ pub(super) fn yaml(bytes: &Bytes) -> Result<Parsed> {
         .map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")))?;
     let value = serde_saphyr::from_str::<Value>(text)
         .map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")))?;
-    Ok(Parsed { value, duplicates: Vec::new() })
+    Ok(Parsed {
+        value,
+        duplicates: Vec::new(),
+    })
 }
 
 /// Parses JSON.
 pub(super) fn json(bytes: &[u8]) -> serde_json::Result<Parsed> {
     let mut parsed = Parsed::default();
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    parsed.value = Tree { duplicates: &mut parsed.duplicates }.deserialize(&mut deserializer)?;
+    parsed.value = Tree {
+        duplicates: &mut parsed.duplicates,
+    }
+    .deserialize(&mut deserializer)?;
     deserializer.end()?;
     Ok(parsed)
 }
@@ -81,7 +102,10 @@ struct Tree<'a> {
 impl<'de> DeserializeSeed<'de> for Tree<'_> {
     type Value = Value;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> std::result::Result<Value, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(
+        self,
+        deserializer: D,
+    ) -> std::result::Result<Value, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
@@ -125,7 +149,10 @@ impl<'de> Visitor<'de> for Tree<'_> {
         let mut items = Vec::new();
         loop {
             let before = self.duplicates.len();
-            let Some(item) = access.next_element_seed(Tree { duplicates: &mut *self.duplicates })? else {
+            let Some(item) = access.next_element_seed(Tree {
+                duplicates: &mut *self.duplicates,
+            })?
+            else {
                 return Ok(Value::Array(items));
             };
             for path in self.duplicates.iter_mut().skip(before) {
@@ -139,7 +166,9 @@ impl<'de> Visitor<'de> for Tree<'_> {
         let mut map = Map::new();
         while let Some(name) = access.next_key::<String>()? {
             let before = self.duplicates.len();
-            let value = access.next_value_seed(Tree { duplicates: &mut *self.duplicates })?;
+            let value = access.next_value_seed(Tree {
+                duplicates: &mut *self.duplicates,
+            })?;
             for path in self.duplicates.iter_mut().skip(before) {
                 let separator = if path.starts_with('[') { "" } else { "." };
                 *path = format!("{name}{separator}{path}");
@@ -159,7 +188,8 @@ mod tests {
 
     #[test]
     fn duplicates_are_named_by_their_path_and_the_last_one_counts() {
-        let parsed = json(br#"{"a":1,"data":{"x":"1","x":"2"},"l":[{"k":1,"k":2}],"a":3}"#).unwrap();
+        let parsed =
+            json(br#"{"a":1,"data":{"x":"1","x":"2"},"l":[{"k":1,"k":2}],"a":3}"#).unwrap();
         assert_eq!(parsed.duplicates, ["data.x", "l[0].k", "a"]);
         assert_eq!(parsed.value["data"]["x"], "2");
         assert_eq!(parsed.value["a"], 3);

@@ -37,7 +37,9 @@ impl Documents {
 /// A document with a strong ETag; 304 when the client has it.
 pub(super) fn cached(headers: &HeaderMap, content: &'static str, body: Bytes) -> Response {
     let tag = etag(&body);
-    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    let known = headers
+        .get(header::IF_NONE_MATCH)
+        .and_then(|value| value.to_str().ok());
     let fresh = known.is_some_and(|known| known.contains(&tag));
     let mut response = if fresh {
         let mut response = Response::new(axum::body::Body::empty());
@@ -69,7 +71,9 @@ pub(super) fn version(git: &str) -> Value {
     let mut numbers = git.trim_start_matches('v').split('.');
     let major = numbers.next().unwrap_or("1");
     let minor = numbers.next().unwrap_or("0");
-    let previous = minor.parse::<u32>().map_or(0, |minor| minor.saturating_sub(1));
+    let previous = minor
+        .parse::<u32>()
+        .map_or(0, |minor| minor.saturating_sub(1));
     json!({
         "major": major, "minor": minor, "emulationMajor": major, "emulationMinor": minor,
         "minCompatibilityMajor": major, "minCompatibilityMinor": previous.to_string(),
@@ -85,9 +89,20 @@ pub(super) fn root(server: &ApiServer) -> Value {
     let mut paths = vec!["/api".to_owned(), "/api/v1".to_owned(), "/apis".to_owned()];
     for (group, versions) in groups_of(&machine.registry) {
         paths.push(format!("/apis/{group}"));
-        paths.extend(versions.iter().map(|version| format!("/apis/{group}/{version}")));
+        paths.extend(
+            versions
+                .iter()
+                .map(|version| format!("/apis/{group}/{version}")),
+        );
     }
-    for path in ["/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"] {
+    for path in [
+        "/healthz",
+        "/livez",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/readyz",
+        "/version",
+    ] {
         paths.push(path.to_owned());
     }
     json!({"paths": paths})
@@ -99,10 +114,13 @@ pub(super) fn core(server: &ApiServer, headers: &HeaderMap) -> Result<Response> 
         return Ok(aggregated(server, headers, version, true));
     }
     let address = server.address();
-    Ok(respond::value(200, &json!({
-        "kind": "APIVersions", "versions": ["v1"],
-        "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": address}],
-    })))
+    Ok(respond::value(
+        200,
+        &json!({
+            "kind": "APIVersions", "versions": ["v1"],
+            "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": address}],
+        }),
+    ))
 }
 
 /// `/apis`.
@@ -111,9 +129,13 @@ pub(super) fn groups(server: &ApiServer, headers: &HeaderMap) -> Result<Response
         return Ok(aggregated(server, headers, version, false));
     }
     let machine = server.lock();
-    let groups: Vec<Value> =
-        groups_of(&machine.registry).map(|(group, versions)| api_group(group, &versions)).collect();
-    Ok(respond::value(200, &json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})))
+    let groups: Vec<Value> = groups_of(&machine.registry)
+        .map(|(group, versions)| api_group(group, &versions))
+        .collect();
+    Ok(respond::value(
+        200,
+        &json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}),
+    ))
 }
 
 /// `/apis/GROUP`.
@@ -140,15 +162,21 @@ pub(super) fn group_version(server: &ApiServer, group: &str, version: &str) -> R
             name = format!("{own}/{version}");
         }
         for row in rows {
-            let served = row.versions.iter().find(|own| own.served && own.name == version);
+            let served = row
+                .versions
+                .iter()
+                .find(|own| own.served && own.name == version);
             if let Some(served) = served {
                 legacy_rows(row, served, &mut resources);
             }
         }
     }
-    Ok(respond::value(200, &json!({
-        "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": name, "resources": resources,
-    })))
+    Ok(respond::value(
+        200,
+        &json!({
+            "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": name, "resources": resources,
+        }),
+    ))
 }
 
 fn legacy_rows(row: &ResourceType, served: &ServedVersion, resources: &mut Vec<Value>) {
@@ -177,28 +205,37 @@ fn legacy_rows(row: &ResourceType, served: &ServedVersion, resources: &mut Vec<V
 }
 
 fn sub_kind<'a>(row: &'a ResourceType, sub: &'a Subresource) -> &'a str {
-    if sub.kind.is_empty() { &row.kind } else { &sub.kind }
+    if sub.kind.is_empty() {
+        &row.kind
+    } else {
+        &sub.kind
+    }
 }
 
 /// Named groups with their served versions, the preferred one first.
 fn groups_of(registry: &Registry) -> impl Iterator<Item = (&str, Vec<&str>)> {
-    registry.groups().filter(|(group, _)| !group.is_empty()).map(|(group, rows)| {
-        let mut versions: Vec<&str> = Vec::new();
-        for row in rows {
-            for served in row.versions.iter().filter(|version| version.served) {
-                if !versions.contains(&served.name.as_str()) {
-                    versions.push(&served.name);
+    registry
+        .groups()
+        .filter(|(group, _)| !group.is_empty())
+        .map(|(group, rows)| {
+            let mut versions: Vec<&str> = Vec::new();
+            for row in rows {
+                for served in row.versions.iter().filter(|version| version.served) {
+                    if !versions.contains(&served.name.as_str()) {
+                        versions.push(&served.name);
+                    }
                 }
             }
-        }
-        versions.sort_by(|left, right| rank(right).cmp(&rank(left)).then(left.cmp(right)));
-        (group, versions)
-    })
+            versions.sort_by(|left, right| rank(right).cmp(&rank(left)).then(left.cmp(right)));
+            (group, versions)
+        })
 }
 
 /// Kubernetes version priority: GA over beta over alpha, higher numbers first.
 fn rank(version: &str) -> (u8, u32, u32) {
-    let Some(rest) = version.strip_prefix('v') else { return (0, 0, 0) };
+    let Some(rest) = version.strip_prefix('v') else {
+        return (0, 0, 0);
+    };
     let (stage, name) = if rest.contains("alpha") {
         (1, "alpha")
     } else if rest.contains("beta") {
@@ -214,7 +251,8 @@ fn rank(version: &str) -> (u8, u32, u32) {
 }
 
 fn api_group(group: &str, versions: &[&str]) -> Value {
-    let of = |version: &&str| json!({"groupVersion": format!("{group}/{version}"), "version": version});
+    let of =
+        |version: &&str| json!({"groupVersion": format!("{group}/{version}"), "version": version});
     json!({
         "name": group, "versions": versions.iter().map(of).collect::<Vec<_>>(),
         "preferredVersion": versions.first().map(of),
@@ -224,21 +262,27 @@ fn api_group(group: &str, versions: &[&str]) -> Value {
 fn aggregated(server: &ApiServer, headers: &HeaderMap, version: &str, core: bool) -> Response {
     let machine = server.lock();
     let registry = &machine.registry;
-    let name = if core { "aggregated-core" } else { "aggregated-groups" };
-    let body = server.documents().get(registry.epoch, &format!("{name}-{version}"), || {
-        let items: Vec<Value> = if core {
-            vec![aggregated_group(registry, "", &["v1"])]
-        } else {
-            groups_of(registry)
-                .map(|(group, versions)| aggregated_group(registry, group, &versions))
-                .collect()
-        };
-        json!({
-            "kind": "APIGroupDiscoveryList",
-            "apiVersion": format!("apidiscovery.k8s.io/{version}"),
-            "metadata": {}, "items": items,
-        })
-    });
+    let name = if core {
+        "aggregated-core"
+    } else {
+        "aggregated-groups"
+    };
+    let body = server
+        .documents()
+        .get(registry.epoch, &format!("{name}-{version}"), || {
+            let items: Vec<Value> = if core {
+                vec![aggregated_group(registry, "", &["v1"])]
+            } else {
+                groups_of(registry)
+                    .map(|(group, versions)| aggregated_group(registry, group, &versions))
+                    .collect()
+            };
+            json!({
+                "kind": "APIGroupDiscoveryList",
+                "apiVersion": format!("apidiscovery.k8s.io/{version}"),
+                "metadata": {}, "items": items,
+            })
+        });
     let content = if version == "v2" {
         "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
     } else {
@@ -248,22 +292,32 @@ fn aggregated(server: &ApiServer, headers: &HeaderMap, version: &str, core: bool
 }
 
 fn aggregated_group(registry: &Registry, group: &str, versions: &[&str]) -> Value {
-    let rows: Vec<_> =
-        registry.groups().filter(|(own, _)| *own == group).flat_map(|(_, rows)| rows).collect();
+    let rows: Vec<_> = registry
+        .groups()
+        .filter(|(own, _)| *own == group)
+        .flat_map(|(_, rows)| rows)
+        .collect();
     let versions: Vec<Value> = versions
         .iter()
         .map(|version| {
             let resources: Vec<Value> = rows
                 .iter()
                 .filter_map(|row| {
-                    let served = row.versions.iter().find(|own| own.served && own.name == *version)?;
+                    let served = row
+                        .versions
+                        .iter()
+                        .find(|own| own.served && own.name == *version)?;
                     Some(aggregated_row(row, served))
                 })
                 .collect();
             json!({"version": version, "freshness": "Current", "resources": resources})
         })
         .collect();
-    let metadata = if group.is_empty() { json!({}) } else { json!({"name": group}) };
+    let metadata = if group.is_empty() {
+        json!({})
+    } else {
+        json!({"name": group})
+    };
     json!({"metadata": metadata, "versions": versions})
 }
 
@@ -285,8 +339,11 @@ fn aggregated_row(row: &ResourceType, served: &ServedVersion) -> Value {
         .subresources
         .iter()
         .map(|sub| {
-            let (group, version) =
-                if sub.version.is_empty() { (group, version) } else { (sub.group.as_str(), sub.version.as_str()) };
+            let (group, version) = if sub.version.is_empty() {
+                (group, version)
+            } else {
+                (sub.group.as_str(), sub.version.as_str())
+            };
             json!({
                 "subresource": sub.name, "verbs": sub.verbs,
                 "responseKind": {"group": group, "version": version, "kind": sub_kind(row, sub)},

@@ -107,11 +107,19 @@ fn health(name: &str, query: &Query) -> Response {
 fn authenticate(server: &ApiServer, request: &Request<Body>) -> Result<User> {
     if let Some(value) = request.headers().get(header::AUTHORIZATION) {
         let text = value.to_str().map_err(|_| Status::unauthorized())?;
-        let token = text.strip_prefix("Bearer ").ok_or_else(Status::unauthorized)?;
-        return server.lock().authenticate(token.trim(), server.clock().now());
+        let token = text
+            .strip_prefix("Bearer ")
+            .ok_or_else(Status::unauthorized)?;
+        return server
+            .lock()
+            .authenticate(token.trim(), server.clock().now());
     }
     if let Some(CertificateUser(user)) = request.extensions().get::<CertificateUser>() {
         return Ok(User::clone(user));
     }
-    if server.lock().anonymous { Ok(User::anonymous()) } else { Err(Status::unauthorized()) }
+    if server.lock().anonymous {
+        Ok(User::anonymous())
+    } else {
+        Err(Status::unauthorized())
+    }
 }

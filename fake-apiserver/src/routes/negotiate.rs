@@ -40,7 +40,9 @@ pub(super) fn format(headers: &HeaderMap) -> Result<Format> {
         let media = parts.next().unwrap_or_default();
         let parameters: Vec<&str> = parts.collect();
         let parameter = |name: &str| {
-            parameters.iter().find_map(|part| part.strip_prefix(name)?.strip_prefix('='))
+            parameters
+                .iter()
+                .find_map(|part| part.strip_prefix(name)?.strip_prefix('='))
         };
         let base = match media {
             "application/json" | "*/*" | "application/*" => Format::Json,
@@ -49,7 +51,9 @@ pub(super) fn format(headers: &HeaderMap) -> Result<Format> {
         };
         match (parameter("as"), parameter("g"), parameter("v")) {
             (None, ..) => return Ok(base),
-            (Some("Table"), Some("meta.k8s.io"), Some("v1" | "v1beta1")) => return Ok(Format::Table),
+            (Some("Table"), Some("meta.k8s.io"), Some("v1" | "v1beta1")) => {
+                return Ok(Format::Table);
+            }
             (
                 Some("PartialObjectMetadata" | "PartialObjectMetadataList"),
                 Some("meta.k8s.io"),
@@ -71,7 +75,10 @@ pub(super) fn format(headers: &HeaderMap) -> Result<Format> {
 fn clauses(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let values = headers.get_all(header::ACCEPT).iter();
     let texts = values.filter_map(|value| value.to_str().ok());
-    texts.flat_map(|text| text.split(',')).map(str::trim).filter(|clause| !clause.is_empty())
+    texts
+        .flat_map(|text| text.split(','))
+        .map(str::trim)
+        .filter(|clause| !clause.is_empty())
 }
 
 #[cfg(test)]
@@ -88,11 +95,22 @@ mod tests {
     fn the_first_acceptable_clause_wins() {
         let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
         assert_eq!(of(&format!("{table},application/json")), Ok(Format::Table));
-        assert_eq!(of("application/vnd.kubernetes.protobuf,application/json"), Ok(Format::Json));
-        assert_eq!(of("application/json;as=Table;v=v9;g=meta.k8s.io,application/json"), Ok(Format::Json));
+        assert_eq!(
+            of("application/vnd.kubernetes.protobuf,application/json"),
+            Ok(Format::Json)
+        );
+        assert_eq!(
+            of("application/json;as=Table;v=v9;g=meta.k8s.io,application/json"),
+            Ok(Format::Json)
+        );
         assert_eq!(of("application/yaml"), Ok(Format::Yaml));
         assert_eq!(format(&HeaderMap::new()), Ok(Format::Json));
         assert_eq!(of("text/html").unwrap_err().code, 406);
-        assert!(of("application/json;as=Table;v=v9;g=meta.k8s.io").unwrap_err().message.starts_with("only"));
+        assert!(
+            of("application/json;as=Table;v=v9;g=meta.k8s.io")
+                .unwrap_err()
+                .message
+                .starts_with("only")
+        );
     }
 }

@@ -36,7 +36,11 @@ pub(super) fn index(server: &ApiServer, headers: &HeaderMap) -> Result<Response>
         }
         json!({"paths": paths})
     });
-    Ok(discovery::cached(headers, "text/plain; charset=utf-8", body))
+    Ok(discovery::cached(
+        headers,
+        "text/plain; charset=utf-8",
+        body,
+    ))
 }
 
 /// `/openapi/v3/apis/GROUP/VERSION`.
@@ -45,7 +49,10 @@ pub(super) fn group_version(server: &ApiServer, name: &str) -> Result<Response> 
     let registry = &machine.registry;
     let (group, version) = match name.strip_prefix("apis/") {
         Some(rest) => rest.split_once('/').ok_or_else(Status::no_such_path)?,
-        None => ("", name.strip_prefix("api/").ok_or_else(Status::no_such_path)?),
+        None => (
+            "",
+            name.strip_prefix("api/").ok_or_else(Status::no_such_path)?,
+        ),
     };
     if !registry.serves(group, version) {
         return Err(Status::no_such_path());
@@ -54,7 +61,10 @@ pub(super) fn group_version(server: &ApiServer, name: &str) -> Result<Response> 
         let mut document = Document::default();
         for (_, rows) in registry.groups().filter(|(own, _)| *own == group) {
             for row in rows {
-                let served = row.versions.iter().find(|own| own.served && own.name == version);
+                let served = row
+                    .versions
+                    .iter()
+                    .find(|own| own.served && own.name == version);
                 if let Some(served) = served {
                     document.resource(row, served);
                 }
@@ -67,7 +77,11 @@ pub(super) fn group_version(server: &ApiServer, name: &str) -> Result<Response> 
 }
 
 fn path_of(group: &str, version: &str) -> String {
-    if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") }
+    if group.is_empty() {
+        format!("api/{version}")
+    } else {
+        format!("apis/{group}/{version}")
+    }
 }
 
 #[derive(Default)]
@@ -83,8 +97,16 @@ impl Document {
             Some(schema) => self.custom(row, served, schema, &kind),
             None => self.builtin(row, &kind),
         };
-        let place = if row.namespaced { "/namespaces/{namespace}" } else { "" };
-        let base = format!("/{}{place}/{}", path_of(&row.group, &served.name), row.plural);
+        let place = if row.namespaced {
+            "/namespaces/{namespace}"
+        } else {
+            ""
+        };
+        let base = format!(
+            "/{}{place}/{}",
+            path_of(&row.group, &served.name),
+            row.plural
+        );
         let body = component.map(|name| {
             let content = json!({"schema": {"$ref": format!("#/components/schemas/{name}")}});
             json!({"description": "OK", "content": {"application/json": content}})
@@ -101,14 +123,26 @@ impl Document {
         };
         let write = ["dryRun", "fieldManager", "fieldValidation"];
         let apply = ["dryRun", "fieldManager", "fieldValidation", "force"];
-        self.paths.insert(base.clone(), json!({"get": operation(&[]), "post": operation(&write)}));
-        self.paths.insert(format!("{base}/{{name}}"), json!({
-            "get": operation(&[]), "put": operation(&write), "patch": operation(&apply),
-            "delete": operation(&["dryRun"]),
-        }));
+        self.paths.insert(
+            base.clone(),
+            json!({"get": operation(&[]), "post": operation(&write)}),
+        );
+        self.paths.insert(
+            format!("{base}/{{name}}"),
+            json!({
+                "get": operation(&[]), "put": operation(&write), "patch": operation(&apply),
+                "delete": operation(&["dryRun"]),
+            }),
+        );
     }
 
-    fn custom(&mut self, row: &ResourceType, served: &ServedVersion, schema: &Value, kind: &Value) -> Option<String> {
+    fn custom(
+        &mut self,
+        row: &ResourceType,
+        served: &ServedVersion,
+        schema: &Value,
+        kind: &Value,
+    ) -> Option<String> {
         let mut group: Vec<&str> = row.group.split('.').collect();
         group.reverse();
         let name = format!("{}.{}.{}", group.join("."), served.name, row.kind);

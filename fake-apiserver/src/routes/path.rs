@@ -61,7 +61,9 @@ fn openapi(path: &str) -> Target<'_> {
     match path.strip_prefix("/openapi/") {
         Some("v2") => Target::OpenApiV2,
         Some("v3") => Target::OpenApiV3(None),
-        Some(rest) => rest.strip_prefix("v3/").map_or(Target::Unknown, |rest| Target::OpenApiV3(Some(rest))),
+        Some(rest) => rest
+            .strip_prefix("v3/")
+            .map_or(Target::Unknown, |rest| Target::OpenApiV3(Some(rest))),
         None => Target::Unknown,
     }
 }
@@ -146,14 +148,25 @@ mod tests {
     #[test]
     fn paths_name_what_they_should() {
         let resource = |path| match parse(path) {
-            Target::Resource(path) => {
-                (path.group, path.namespace.into_owned(), path.plural, path.name.into_owned(), path.subresource, path.watch)
-            }
+            Target::Resource(path) => (
+                path.group,
+                path.namespace.into_owned(),
+                path.plural,
+                path.name.into_owned(),
+                path.subresource,
+                path.watch,
+            ),
             other => panic!("{path}: {other:?}"),
         };
         let own = |text: &str| text.to_owned();
-        assert_eq!(resource("/api/v1/pods"), ("", own(""), "pods", own(""), "", false));
-        assert_eq!(resource("/api/v1/namespaces/a"), ("", own(""), "namespaces", own("a"), "", false));
+        assert_eq!(
+            resource("/api/v1/pods"),
+            ("", own(""), "pods", own(""), "", false)
+        );
+        assert_eq!(
+            resource("/api/v1/namespaces/a"),
+            ("", own(""), "namespaces", own("a"), "", false)
+        );
         assert_eq!(
             resource("/api/v1/namespaces/a/pods/b/status"),
             ("", own("a"), "pods", own("b"), "status", false)
@@ -164,7 +177,14 @@ mod tests {
         );
         assert_eq!(
             resource("/apis/rbac.authorization.k8s.io/v1/clusterroles/system%3Anode"),
-            ("rbac.authorization.k8s.io", own(""), "clusterroles", own("system:node"), "", false)
+            (
+                "rbac.authorization.k8s.io",
+                own(""),
+                "clusterroles",
+                own("system:node"),
+                "",
+                false
+            )
         );
         assert_eq!(
             resource("/api/v1/watch/namespaces/a/pods"),
@@ -173,7 +193,10 @@ mod tests {
         assert_eq!(parse("/version/"), Target::Version);
         assert_eq!(parse("/apis/apps"), Target::Group("apps"));
         assert_eq!(parse("/apis/apps/v1"), Target::GroupVersion("apps", "v1"));
-        assert_eq!(parse("/openapi/v3/apis/apps/v1"), Target::OpenApiV3(Some("apis/apps/v1")));
+        assert_eq!(
+            parse("/openapi/v3/apis/apps/v1"),
+            Target::OpenApiV3(Some("apis/apps/v1"))
+        );
         assert_eq!(parse("/nope"), Target::Unknown);
         assert_eq!(parse("/"), Target::Root);
     }

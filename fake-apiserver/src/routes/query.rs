@@ -4,7 +4,7 @@ use crate::machine::{FieldValidation, WriteOptions};
 use crate::ops::list::ListOptions;
 use crate::registry::View;
 use crate::selectors::Selection;
-use crate::status::{FieldError, Named, Result, Status};
+use crate::status::{Fault, FieldError, Named, Result, Status};
 
 /// Decoded pairs. kube-rs begins its queries with `&`: empty pairs are skipped.
 #[derive(Debug)]
@@ -17,11 +17,18 @@ impl Query {
         }
         let pairs = form_urlencoded::parse(text.as_bytes());
         let pairs = pairs.filter(|(name, _)| !name.is_empty());
-        Self(pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect())
+        Self(
+            pairs
+                .map(|(name, value)| (name.into_owned(), value.into_owned()))
+                .collect(),
+        )
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .find(|(own, _)| own == name)
+            .map(|(_, value)| value.as_str())
     }
 
     pub(super) fn text(&self, name: &str) -> String {
@@ -41,10 +48,16 @@ impl Query {
     }
 
     pub(super) fn list_options(&self, view: &View) -> Result<ListOptions> {
-        let limit = self.get("limit").and_then(|text| text.parse().ok()).filter(|limit| *limit > 0);
+        let limit = self
+            .get("limit")
+            .and_then(|text| text.parse().ok())
+            .filter(|limit| *limit > 0);
         Ok(ListOptions {
             limit,
-            continuation: self.get("continue").filter(|text| !text.is_empty()).map(str::to_owned),
+            continuation: self
+                .get("continue")
+                .filter(|text| !text.is_empty())
+                .map(str::to_owned),
             resource_version: self.text("resourceVersion"),
             version_match: self.text("resourceVersionMatch"),
             selection: self.selection(view)?,
@@ -57,13 +70,20 @@ impl Query {
 
     /// The options of a write; `kind` is `CreateOptions`, `UpdateOptions`, ….
     pub(super) fn write_options(&self, kind: &str, agent: &str) -> Result<WriteOptions> {
-        let named = Named { group: "meta.k8s.io", kind, name: "" };
+        let named = Named {
+            group: "meta.k8s.io",
+            kind,
+            name: "",
+        };
         let dry_run = match self.get("dryRun") {
             None | Some("") => false,
             Some("All") => true,
             Some(other) => {
                 let value = serde_json::json!([other]);
-                return Err(Status::invalid(named, &[FieldError::not_supported("dryRun", &value, &["All"])]));
+                return Err(Status::invalid(
+                    named,
+                    &[FieldError::not_supported("dryRun", &value, &["All"])],
+                ));
             }
         };
         let validation = match self.get("fieldValidation") {
@@ -80,6 +100,14 @@ impl Query {
             Some(manager) if !manager.is_empty() => manager.to_owned(),
             _ => agent.to_owned(),
         };
+        if manager.len() > 128 {
+            let error = FieldError::bare(
+                "fieldManager",
+                Fault::TooLong,
+                "may not be more than 128 bytes",
+            );
+            return Err(Status::invalid(named, &[error]));
+        }
         Ok(WriteOptions {
             dry_run,
             manager,

@@ -14,8 +14,8 @@ use super::{body, respond, watch};
 use crate::auth::rbac::Wish;
 use crate::item::{Item, with_type};
 use crate::machine::{Answer, Call, Machine, WriteOptions};
-use crate::ops::list::{Page, list_options};
 use crate::ops::Action;
+use crate::ops::list::{Page, list_options};
 use crate::options::User;
 use crate::registry::View;
 use crate::server::ApiServer;
@@ -50,11 +50,15 @@ pub(super) async fn serve(request: Request<'_>, body: Body) -> Result<Response> 
     match (request.method, path.name.is_empty()) {
         (&Method::GET | &Method::HEAD, true) => request.collection(&view),
         (&Method::GET | &Method::HEAD, false) if path.watch => request.collection(&view),
-        (&Method::GET | &Method::HEAD, false) => request.one(&view, Action::Get, &WriteOptions::of("")),
+        (&Method::GET | &Method::HEAD, false) => {
+            request.one(&view, Action::Get, &WriteOptions::of(""))
+        }
         (&Method::POST, _) => {
             let kind = expected_kind(&view, path.subresource);
             let parsed = body::object(&bytes, request.headers, kind)?;
-            let mut options = request.query.write_options("CreateOptions", request.agent())?;
+            let mut options = request
+                .query
+                .write_options("CreateOptions", request.agent())?;
             options.duplicates = parsed.duplicates;
             if view.resource.namespaced && path.namespace.is_empty() {
                 return Err(Status::method_not_allowed());
@@ -64,13 +68,17 @@ pub(super) async fn serve(request: Request<'_>, body: Body) -> Result<Response> 
         (&Method::PUT, false) => {
             let kind = expected_kind(&view, path.subresource);
             let parsed = body::object(&bytes, request.headers, kind)?;
-            let mut options = request.query.write_options("UpdateOptions", request.agent())?;
+            let mut options = request
+                .query
+                .write_options("UpdateOptions", request.agent())?;
             options.duplicates = parsed.duplicates;
             request.one(&view, Action::Update(parsed.value), &options)
         }
         (&Method::PATCH, false) => request.patch(&view, &bytes),
         (&Method::DELETE, false) => {
-            let options = request.query.write_options("DeleteOptions", request.agent())?;
+            let options = request
+                .query
+                .write_options("DeleteOptions", request.agent())?;
             let body = request.delete_options(&bytes)?;
             request.one(&view, Action::Delete(body), &options)
         }
@@ -80,20 +88,31 @@ pub(super) async fn serve(request: Request<'_>, body: Body) -> Result<Response> 
 }
 
 fn expected_kind<'a>(view: &'a View, subresource: &str) -> &'a str {
-    let sub = view.subresource(subresource).map(|sub| sub.kind.as_str()).filter(|kind| !kind.is_empty());
+    let sub = view
+        .subresource(subresource)
+        .map(|sub| sub.kind.as_str())
+        .filter(|kind| !kind.is_empty());
     sub.unwrap_or(&view.resource.kind)
 }
 
 impl Request<'_> {
     fn view(&self) -> Result<View> {
         let path = self.path;
-        self.server.lock().registry.view(path.group, path.version, path.plural)
+        self.server
+            .lock()
+            .registry
+            .view(path.group, path.version, path.plural)
     }
 
     /// The field manager of clients that name none.
     fn agent(&self) -> &str {
-        let agent = self.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
-        let agent = agent.and_then(|agent| agent.split('/').next()).filter(|agent| !agent.is_empty());
+        let agent = self
+            .headers
+            .get(header::USER_AGENT)
+            .and_then(|value| value.to_str().ok());
+        let agent = agent
+            .and_then(|agent| agent.split('/').next())
+            .filter(|agent| !agent.is_empty());
         agent.unwrap_or("unknown")
     }
 
@@ -152,7 +171,10 @@ impl Request<'_> {
                 let metadata = json!({"resourceVersion": version});
                 let now = self.server.clock().now();
                 let items = std::slice::from_ref(item);
-                respond::value(code, &table::table(view, items, metadata, (self.include(), now)))
+                respond::value(
+                    code,
+                    &table::table(view, items, metadata, (self.include(), now)),
+                )
             }
         }
     }
@@ -177,7 +199,11 @@ impl Request<'_> {
                 return Err(status);
             }
         };
-        let agent = if kind == PatchType::Apply { "" } else { self.agent() };
+        let agent = if kind == PatchType::Apply {
+            ""
+        } else {
+            self.agent()
+        };
         let mut options = self.query.write_options("PatchOptions", agent)?;
         let parsed = if kind == PatchType::Apply {
             body::yaml(bytes)?
@@ -199,7 +225,11 @@ impl Request<'_> {
         if !options.is_object() {
             options = json!({});
         }
-        if let Some(seconds) = self.query.get("gracePeriodSeconds").and_then(|s| s.parse::<i64>().ok()) {
+        if let Some(seconds) = self
+            .query
+            .get("gracePeriodSeconds")
+            .and_then(|s| s.parse::<i64>().ok())
+        {
             options["gracePeriodSeconds"] = seconds.into();
         }
         if let Some(policy) = self.query.get("propagationPolicy") {
@@ -218,11 +248,18 @@ impl Request<'_> {
         let mut call = self.call(view, &options);
         let (items, revision) = self.server.run(|machine| {
             let deleted = machine.delete_collection(&mut call, &list, &delete)?;
-            let items: Result<Vec<Item>> =
-                deleted.iter().map(|item| machine.present(view, item)).collect();
+            let items: Result<Vec<Item>> = deleted
+                .iter()
+                .map(|item| machine.present(view, item))
+                .collect();
             Ok((items?, machine.store.revision()))
         })?;
-        let page = Page { items, revision, continuation: None, remaining: None };
+        let page = Page {
+            items,
+            revision,
+            continuation: None,
+            remaining: None,
+        };
         Ok(respond::json(200, encode_list(view, &page)))
     }
 
@@ -236,14 +273,17 @@ impl Request<'_> {
             None => &self.path.name,
         };
         let resource = &view.resource;
-        self.server.lock().authorize(self.user, Wish::Resource {
-            verb,
-            group: &resource.group,
-            plural: &resource.plural,
-            subresource: "",
-            namespace: &self.path.namespace,
-            name,
-        })?;
+        self.server.lock().authorize(
+            self.user,
+            Wish::Resource {
+                verb,
+                group: &resource.group,
+                plural: &resource.plural,
+                subresource: "",
+                namespace: &self.path.namespace,
+                name,
+            },
+        )?;
         if !resource.behaviour.stored || !resource.verbs.iter().any(|own| own == verb) {
             return Err(Status::method_not_allowed());
         }
@@ -252,7 +292,10 @@ impl Request<'_> {
         }
         if self.query.has("sendInitialEvents") {
             let detail = "sendInitialEvents is forbidden for list";
-            return Err(list_options(&[FieldError::forbidden("sendInitialEvents", detail)]));
+            return Err(list_options(&[FieldError::forbidden(
+                "sendInitialEvents",
+                detail,
+            )]));
         }
         let format = negotiate::format(self.headers)?;
         let options = self.query.list_options(view)?;
@@ -275,15 +318,24 @@ impl Request<'_> {
             Format::Table => {
                 let metadata = list_metadata(view, page);
                 let now = self.server.clock().now();
-                respond::value(200, &table::table(view, &page.items, metadata, (self.include(), now)))
+                respond::value(
+                    200,
+                    &table::table(view, &page.items, metadata, (self.include(), now)),
+                )
             }
             Format::Partial => {
-                let items: Vec<Value> =
-                    page.items.iter().map(|item| table::partial(item.value())).collect();
-                respond::value(200, &json!({
-                    "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
-                    "metadata": list_metadata(view, page), "items": items,
-                }))
+                let items: Vec<Value> = page
+                    .items
+                    .iter()
+                    .map(|item| table::partial(item.value()))
+                    .collect();
+                respond::value(
+                    200,
+                    &json!({
+                        "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
+                        "metadata": list_metadata(view, page), "items": items,
+                    }),
+                )
             }
         }
     }
@@ -291,8 +343,11 @@ impl Request<'_> {
 
 pub(super) fn present_page(machine: &Machine, view: &View, mut page: Page) -> Result<Page> {
     if !view.is_storage() || view.resource.custom {
-        let items: Result<Vec<Item>> =
-            page.items.iter().map(|item| machine.present(view, item)).collect();
+        let items: Result<Vec<Item>> = page
+            .items
+            .iter()
+            .map(|item| machine.present(view, item))
+            .collect();
         page.items = items?;
     }
     Ok(page)
@@ -327,7 +382,11 @@ fn encode_list(view: &View, page: &Page) -> Vec<u8> {
             text.push(b',');
         }
         if resource.custom {
-            text.extend(with_type(&resource.kind, view.api_version(), &item.encoded()));
+            text.extend(with_type(
+                &resource.kind,
+                view.api_version(),
+                &item.encoded(),
+            ));
         } else {
             text.extend_from_slice(&item.encoded());
         }

@@ -13,7 +13,8 @@ const PRIVATE: HeaderValue = HeaderValue::from_static("no-cache, private");
 
 pub(super) fn bytes(code: u16, content: HeaderValue, body: impl Into<Body>) -> Response {
     let mut response = Response::new(body.into());
-    *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() =
+        StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, PRIVATE);
     headers.insert(header::CONTENT_TYPE, content);
@@ -35,9 +36,15 @@ pub(super) fn yaml(code: u16, value: &Value) -> Response {
 }
 
 pub(super) fn text(code: u16, text: String) -> Response {
-    let mut response = bytes(code, HeaderValue::from_static("text/plain; charset=utf-8"), text);
+    let mut response = bytes(
+        code,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+        text,
+    );
     let nosniff = HeaderValue::from_static("nosniff");
-    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
+    response
+        .headers_mut()
+        .insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
     response
 }
 
@@ -47,7 +54,9 @@ pub(super) fn status(status: &Status) -> Response {
     }
     let mut response = value(status.code, &status.body());
     if let Some(seconds) = status.retry_after_seconds {
-        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, seconds.into());
     }
     response
 }

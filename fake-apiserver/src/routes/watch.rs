@@ -67,18 +67,29 @@ struct Watch {
 pub(super) fn start(request: &Request<'_>, view: &View, selection: Selection) -> Result<Response> {
     let query = request.query;
     let initial = query.flag("sendInitialEvents");
-    check(query.get("resourceVersionMatch").unwrap_or_default(), initial)?;
+    check(
+        query.get("resourceVersionMatch").unwrap_or_default(),
+        initial,
+    )?;
     let format = negotiate::format(request.headers)?;
     let version = query.text("resourceVersion");
     let revision = parse_version(&version).map_err(|status| Status::plain_error(status.message))?;
     let clock = request.server.clock();
-    let seconds = query.get("timeoutSeconds").and_then(|text| text.parse::<u64>().ok());
-    let timeout = seconds.filter(|seconds| *seconds > 0).map_or(TIMEOUT, Duration::from_secs);
+    let seconds = query
+        .get("timeoutSeconds")
+        .and_then(|text| text.parse::<u64>().ok());
+    let timeout = seconds
+        .filter(|seconds| *seconds > 0)
+        .map_or(TIMEOUT, Duration::from_secs);
     let deadline = clock.instant_after(timeout);
     let bookmarks = query.flag("allowWatchBookmarks") == Some(true);
     let mut machine = request.server.lock();
     let namespace = &request.path.namespace;
-    let prefix = if namespace.is_empty() { String::new() } else { format!("{namespace}/") };
+    let prefix = if namespace.is_empty() {
+        String::new()
+    } else {
+        format!("{namespace}/")
+    };
     let mut watch = Watch {
         server: request.server.clone(),
         view: view.clone(),
@@ -124,18 +135,29 @@ fn check(version_match: &str, initial: Option<bool>) -> Result<()> {
             ));
             if !other.is_empty() {
                 let detail = "supported values: \"NotOlderThan\"";
-                errors.push(FieldError::value(at, Fault::NotSupported, &other.into(), detail));
+                errors.push(FieldError::value(
+                    at,
+                    Fault::NotSupported,
+                    &other.into(),
+                    detail,
+                ));
             }
         }
     }
-    if errors.is_empty() { Ok(()) } else { Err(list_options(&errors)) }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(list_options(&errors))
+    }
 }
 
 impl Watch {
     /// The present state as ADDED events, and with WatchList the bookmark that ends it.
     fn list(&mut self, machine: &Machine, namespace: &str, watch_list: bool) -> Result<()> {
-        let options =
-            ListOptions { selection: self.selection.clone(), ..ListOptions::default() };
+        let options = ListOptions {
+            selection: self.selection.clone(),
+            ..ListOptions::default()
+        };
         let page = machine.page(&self.view, namespace, &options)?;
         let mut lines = Vec::new();
         for item in &page.items {
@@ -184,7 +206,11 @@ impl Watch {
                 }
                 continue;
             }
-            let wake = if self.bookmarks { self.next_bookmark.min(self.deadline) } else { self.deadline };
+            let wake = if self.bookmarks {
+                self.next_bookmark.min(self.deadline)
+            } else {
+                self.deadline
+            };
             let timer = tokio::time::sleep_until(wake).fuse();
             let mut timer = std::pin::pin!(timer);
             futures::select_biased! {
@@ -197,10 +223,17 @@ impl Watch {
     /// A bookmark, unless the client knows the newest revision already.
     fn due_bookmark(&mut self, now: Instant) -> Option<Bytes> {
         let clock = self.server.clock();
-        let last = self.deadline.checked_sub(clock.real(BOOKMARK_LEAD)).unwrap_or(self.deadline);
+        let last = self
+            .deadline
+            .checked_sub(clock.real(BOOKMARK_LEAD))
+            .unwrap_or(self.deadline);
         let regular = now + clock.real(BOOKMARK_PERIOD);
         // one more just before the end, then none
-        self.next_bookmark = if now < last { regular.min(last) } else { self.deadline };
+        self.next_bookmark = if now < last {
+            regular.min(last)
+        } else {
+            self.deadline
+        };
         if self.since <= self.told {
             return None;
         }
@@ -228,9 +261,14 @@ impl Watch {
 
     fn read(&mut self, machine: &Machine, prefix: &str, lines: &mut Vec<u8>) -> Result<()> {
         let since = self.since;
-        let changes = machine.store.changes(self.view.resource.space, prefix, since);
+        let changes = machine
+            .store
+            .changes(self.view.resource.space, prefix, since);
         let changes = changes.map_err(|compacted| {
-            Status::expired(format!("too old resource version: {since} ({})", compacted.floor))
+            Status::expired(format!(
+                "too old resource version: {since} ({})",
+                compacted.floor
+            ))
         })?;
         for change in changes {
             if let Some((kind, item)) = self.judge(change) {

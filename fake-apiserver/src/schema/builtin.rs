@@ -34,7 +34,9 @@ pub(crate) fn document(group: &str, kind: &str) -> Option<Value> {
 }
 
 fn of<T: JsonSchema>() -> Value {
-    SchemaGenerator::default().into_root_schema_for::<T>().to_value()
+    SchemaGenerator::default()
+        .into_root_schema_for::<T>()
+        .to_value()
 }
 
 /// One row per kind.
@@ -100,8 +102,11 @@ fn merge_keys() -> &'static MergeKeys {
 }
 
 fn compile(document: &Value) -> Schema {
-    let mut compiler =
-        Compiler { defs: document["$defs"].as_object(), nodes: Vec::new(), known: BTreeMap::new() };
+    let mut compiler = Compiler {
+        defs: document["$defs"].as_object(),
+        nodes: Vec::new(),
+        known: BTreeMap::new(),
+    };
     let title = document["title"].as_str().unwrap_or_default();
     let root = compiler.node(document, definition(title));
     // the root's title is a type name; `apiVersion` and `kind` come with it
@@ -145,16 +150,22 @@ impl<'a> Compiler<'a> {
         // known before its fields are read: JSONSchemaProps refers to itself
         self.known.insert(name, id);
         if let Some(schema) = self.defs.and_then(|defs| defs.get(name)) {
-            self.fill(id, schema, definition(name));
+            if !is_free(name) {
+                self.fill(id, schema, definition(name));
+            }
         }
         if name.ends_with(".Quantity") {
             self.at(id).kind = Type::Quantity;
+        } else if is_free(name) {
+            *self.at(id) = Node::new(Type::Any);
         }
         id
     }
 
     fn at(&mut self, id: NodeId) -> &mut Node {
-        self.nodes.get_mut(id as usize).expect("reserved before it is filled")
+        self.nodes
+            .get_mut(id as usize)
+            .expect("reserved before it is filled")
     }
 
     fn fill(&mut self, id: NodeId, schema: &'a Value, name: Option<&str>) {
@@ -176,9 +187,8 @@ impl<'a> Compiler<'a> {
         if schema["items"].is_object() {
             node.items = Some(self.node(&schema["items"], None));
         }
-        node.preserve_unknown = node.kind == Type::Object
-            && node.properties.is_empty()
-            && node.additional.is_none();
+        node.preserve_unknown =
+            node.kind == Type::Object && node.properties.is_empty() && node.additional.is_none();
         *self.at(id) = node;
     }
 
@@ -191,7 +201,9 @@ impl<'a> Compiler<'a> {
         let id = self.reserve();
         let target = reference(schema);
         let resolved = target.and_then(|name| self.defs.and_then(|defs| defs.get(name)));
-        self.fill(id, resolved.unwrap_or(schema), target.and_then(definition));
+        if !target.is_some_and(is_free) {
+            self.fill(id, resolved.unwrap_or(schema), target.and_then(definition));
+        }
         let node = self.at(id);
         node.list = list_type(markers);
         node.atomic_map |= is_atomic(Some(markers));
@@ -205,8 +217,16 @@ impl<'a> Compiler<'a> {
     }
 }
 
+/// Types that hold any JSON.
+fn is_free(name: &str) -> bool {
+    name.contains(".apiextensions.v1.JSON") && !name.ends_with(".JSONSchemaProps")
+        || name.ends_with(".runtime.RawExtension")
+}
+
 fn reference(schema: &Value) -> Option<&str> {
-    let target = schema["$ref"].as_str().or_else(|| schema["allOf"][0]["$ref"].as_str())?;
+    let target = schema["$ref"]
+        .as_str()
+        .or_else(|| schema["allOf"][0]["$ref"].as_str())?;
     target.strip_prefix(REFERENCE)
 }
 
@@ -250,16 +270,36 @@ mod tests {
         let walk = |path: &[&str]| {
             path.iter().fold(schema.root(), |node, field| match *field {
                 "[]" => schema.item(node).unwrap(),
-                name => schema.field(node, name).unwrap_or_else(|| panic!("{name} in {path:?}")),
+                name => schema
+                    .field(node, name)
+                    .unwrap_or_else(|| panic!("{name} in {path:?}")),
             })
         };
         let containers = walk(&["spec", "template", "spec", "containers"]);
         assert_eq!(containers.list, ListType::Map(vec!["name".into()]));
         let ports = walk(&["spec", "template", "spec", "containers", "[]", "ports"]);
-        assert_eq!(ports.patch.as_ref().unwrap().key.as_deref(), Some("containerPort"));
+        assert_eq!(
+            ports.patch.as_ref().unwrap().key.as_deref(),
+            Some("containerPort")
+        );
         assert!(walk(&["spec", "selector"]).atomic_map);
-        assert!(walk(&["spec", "strategy"]).patch.as_ref().unwrap().retain_keys);
-        let cpu = walk(&["spec", "template", "spec", "containers", "[]", "resources", "limits", "cpu"]);
+        assert!(
+            walk(&["spec", "strategy"])
+                .patch
+                .as_ref()
+                .unwrap()
+                .retain_keys
+        );
+        let cpu = walk(&[
+            "spec",
+            "template",
+            "spec",
+            "containers",
+            "[]",
+            "resources",
+            "limits",
+            "cpu",
+        ]);
         assert_eq!(cpu.kind, Type::Quantity);
         assert_eq!(walk(&["metadata", "finalizers"]).list, ListType::Set);
     }
@@ -272,6 +312,9 @@ mod tests {
             .filter(|r| r.behaviour.stored && schema(&r.group, &r.kind).is_none())
             .map(|r| r.kind.as_str())
             .collect();
-        assert_eq!(missing, ["MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"]);
+        assert_eq!(
+            missing,
+            ["MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"]
+        );
     }
 }

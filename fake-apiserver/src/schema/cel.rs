@@ -53,18 +53,11 @@ impl Rule {
         })
     }
 
-    fn failure(&self, path: &str, value: &Value, message: &str) -> FieldError {
+    /// The value is not shown, whatever the reason (upstream's `OmitValueType`).
+    fn failure(&self, path: &str, message: &str) -> FieldError {
         let path = format!("{path}{}", self.field_path);
         let path = path.strip_prefix('.').unwrap_or(&path);
-        match self.fault {
-            Fault::Required | Fault::Forbidden => FieldError::bare(path, self.fault, message),
-            // composite values are named, not shown
-            fault => match value {
-                Value::Object(_) => FieldError::shown(path, fault, "\"object\"", message),
-                Value::Array(_) => FieldError::shown(path, fault, "\"array\"", message),
-                scalar => FieldError::value(path, fault, scalar, message),
-            },
-        }
+        FieldError::bare(path, self.fault, message)
     }
 }
 
@@ -96,8 +89,17 @@ impl Environment {
     }
 
     /// Evaluates every rule of the schema; `old` is the stored object on update.
-    pub(crate) fn check(&self, schema: &Schema, new: &Value, old: Option<&Value>) -> Vec<FieldError> {
-        let mut walk = Walk { environment: self, schema, errors: Vec::new() };
+    pub(crate) fn check(
+        &self,
+        schema: &Schema,
+        new: &Value,
+        old: Option<&Value>,
+    ) -> Vec<FieldError> {
+        let mut walk = Walk {
+            environment: self,
+            schema,
+            errors: Vec::new(),
+        };
         walk.node(schema.root(), new, old, "", true);
         walk.errors
     }
@@ -118,7 +120,14 @@ struct Walk<'a> {
 impl Walk<'_> {
     /// `correlated`: the old value at this path is the same thing as the new one, so that
     /// transition rules make sense and unchanged values are not judged again (ratcheting).
-    fn node(&mut self, node: &Node, new: &Value, old: Option<&Value>, path: &str, correlated: bool) {
+    fn node(
+        &mut self,
+        node: &Node,
+        new: &Value,
+        old: Option<&Value>,
+        path: &str,
+        correlated: bool,
+    ) {
         if new.is_null() {
             return;
         }
@@ -130,7 +139,9 @@ impl Walk<'_> {
         match new {
             Value::Object(map) => {
                 for (name, value) in map {
-                    let Some(child) = schema.field(node, name) else { continue };
+                    let Some(child) = schema.field(node, name) else {
+                        continue;
+                    };
                     let path = if node.properties.contains_key(name) {
                         join(path, name)
                     } else {
@@ -141,10 +152,18 @@ impl Walk<'_> {
                 }
             }
             Value::Array(items) => {
-                let Some(child) = schema.item(node) else { return };
+                let Some(child) = schema.item(node) else {
+                    return;
+                };
                 for (index, value) in items.iter().enumerate() {
                     let old = old.and_then(|old| correlate(&node.list, value, old));
-                    self.node(child, value, old, &format!("{path}[{index}]"), old.is_some());
+                    self.node(
+                        child,
+                        value,
+                        old,
+                        &format!("{path}[{index}]"),
+                        old.is_some(),
+                    );
                 }
             }
             _ => {}
@@ -154,7 +173,11 @@ impl Walk<'_> {
     fn rules(&mut self, node: &Node, new: &Value, old: Option<&Value>, path: &str) {
         let unchanged = old == Some(new);
         let wanted = |rule: &&Rule| {
-            if rule.transition { old.is_some() || rule.optional_old } else { !unchanged }
+            if rule.transition {
+                old.is_some() || rule.optional_old
+            } else {
+                !unchanged
+            }
         };
         let mut rules = node.rules.iter().filter(wanted).peekable();
         if rules.peek().is_none() {
@@ -168,7 +191,9 @@ impl Walk<'_> {
         for rule in rules {
             if rule.transition {
                 let bound = if rule.optional_old {
-                    let optional = old_value.clone().map_or_else(OptionalValue::none, OptionalValue::of);
+                    let optional = old_value
+                        .clone()
+                        .map_or_else(OptionalValue::none, OptionalValue::of);
                     Cel::Opaque(Arc::new(optional))
                 } else {
                     old_value.clone().unwrap_or(Cel::Null)
@@ -178,10 +203,13 @@ impl Walk<'_> {
             let message = match rule.program.execute(&scope) {
                 Ok(Cel::Bool(true)) => continue,
                 Ok(Cel::Bool(false)) => message(rule, &scope),
-                Ok(_) => format!("rule evaluation error: rule did not return a boolean: {}", rule.source),
+                Ok(_) => format!(
+                    "rule evaluation error: rule did not return a boolean: {}",
+                    rule.source
+                ),
                 Err(error) => format!("rule evaluation error: {error}"),
             };
-            found.push(rule.failure(path, new, &message));
+            found.push(rule.failure(path, &message));
         }
         self.errors.append(&mut found);
     }
@@ -194,7 +222,10 @@ impl Walk<'_> {
             Value::String(text) => self.convert_string(text, node),
             Value::Array(items) => {
                 let child = node.and_then(|node| self.schema.item(node));
-                let items = items.iter().map(|item| self.convert(item, child, false)).collect();
+                let items = items
+                    .iter()
+                    .map(|item| self.convert(item, child, false))
+                    .collect();
                 Cel::List(Arc::new(items))
             }
             Value::Object(map) => {
@@ -206,7 +237,11 @@ impl Walk<'_> {
                     } else {
                         self.convert(value, child, false)
                     };
-                    let name = if is_map { Some(name.clone()) } else { escape(name) };
+                    let name = if is_map {
+                        Some(name.clone())
+                    } else {
+                        escape(name)
+                    };
                     Some((name?, value))
                 });
                 to_map(entries)
@@ -216,7 +251,10 @@ impl Walk<'_> {
 
     fn convert_string(&self, text: &str, node: Option<&Node>) -> Cel {
         let environment = self.environment;
-        let converted = match node.filter(|node| node.kind == Type::String).and_then(|node| node.format.as_deref()) {
+        let converted = match node
+            .filter(|node| node.kind == Type::String)
+            .and_then(|node| node.format.as_deref())
+        {
             Some("date-time" | "datetime" | "date") => {
                 environment.converted(&environment.timestamp, text)
             }
@@ -239,20 +277,29 @@ fn message(rule: &Rule, scope: &Context<'_>) -> String {
     {
         return text.trim().to_owned();
     }
-    rule.message.clone().unwrap_or_else(|| format!("failed rule: {}", rule.source))
+    rule.message
+        .clone()
+        .unwrap_or_else(|| format!("failed rule: {}", rule.source))
 }
 
 fn convert_number(number: &serde_json::Number, node: Option<&Node>) -> Cel {
     if node.is_some_and(|node| node.kind == Type::Number) {
         return Cel::Float(number.as_f64().unwrap_or(f64::NAN));
     }
-    number.as_i64().map_or_else(|| Cel::Float(number.as_f64().unwrap_or(f64::NAN)), Cel::Int)
+    number
+        .as_i64()
+        .map_or_else(|| Cel::Float(number.as_f64().unwrap_or(f64::NAN)), Cel::Int)
 }
 
-#[expect(clippy::disallowed_types, reason = "the CEL interpreter's maps are hash maps; rules cannot see their order")]
+#[expect(
+    clippy::disallowed_types,
+    reason = "the CEL interpreter's maps are hash maps; rules cannot see their order"
+)]
 fn to_map(entries: impl Iterator<Item = (String, Cel)>) -> Cel {
     let map = entries.map(|(name, value)| (Key::String(Arc::new(name)), value));
-    Cel::Map(CelMap { map: Arc::new(map.collect::<std::collections::HashMap<_, _>>()) })
+    Cel::Map(CelMap {
+        map: Arc::new(map.collect::<std::collections::HashMap<_, _>>()),
+    })
 }
 
 /// Rules at the root see only the name.
@@ -266,13 +313,36 @@ fn visible_metadata(metadata: &Value) -> Cel {
 
 /// The old item that is the same thing as a new one: only lists with keys can tell.
 fn correlate<'a>(list: &ListType, item: &Value, old: &'a Value) -> Option<&'a Value> {
-    let ListType::Map(keys) = list else { return None };
-    old.as_array()?.iter().find(|old| keys.iter().all(|key| old.get(key) == item.get(key)))
+    let ListType::Map(keys) = list else {
+        return None;
+    };
+    old.as_array()?
+        .iter()
+        .find(|old| keys.iter().all(|key| old.get(key) == item.get(key)))
 }
 
 const RESERVED: &[&str] = &[
-    "as", "break", "const", "continue", "else", "false", "for", "function", "if", "import", "in",
-    "let", "loop", "namespace", "null", "package", "return", "true", "var", "void", "while",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "false",
+    "for",
+    "function",
+    "if",
+    "import",
+    "in",
+    "let",
+    "loop",
+    "namespace",
+    "null",
+    "package",
+    "return",
+    "true",
+    "var",
+    "void",
+    "while",
 ];
 
 /// `kubernetes/kubernetes staging/src/k8s.io/apiserver/pkg/cel/escaping.go`; `None` when the field

@@ -17,7 +17,12 @@ pub(crate) struct Report {
 ///
 /// `builtin` also checks JSON types, which custom resources do in validation.
 pub(crate) fn prune(value: &mut Value, schema: &Schema, kind: &str, builtin: bool) -> Report {
-    let mut walk = Walk { schema, kind, builtin, report: Report::default() };
+    let mut walk = Walk {
+        schema,
+        kind,
+        builtin,
+        report: Report::default(),
+    };
     walk.object_root(value);
     walk.report
 }
@@ -36,13 +41,18 @@ impl Walk<'_> {
             self.value(value, schema.root(), "");
             return;
         }
-        let Some(map) = value.as_object_mut() else { return };
+        let Some(map) = value.as_object_mut() else {
+            return;
+        };
         self.fields(map, schema.root(), "", true);
     }
 
     fn value(&mut self, value: &mut Value, node: &Node, path: &str) {
         if self.builtin {
             self.check(value, node, path);
+            if node.kind == Type::Quantity {
+                canonicalize(value);
+            }
         }
         match value {
             Value::Object(map) if matches!(node.kind, Type::Object | Type::Any) => {
@@ -52,7 +62,9 @@ impl Walk<'_> {
                 self.fields(map, node, path, node.embedded);
             }
             Value::Array(items) => {
-                let Some(node) = self.schema.item(node) else { return };
+                let Some(node) = self.schema.item(node) else {
+                    return;
+                };
                 if is_leaf(node) && !self.builtin {
                     return;
                 }
@@ -72,12 +84,18 @@ impl Walk<'_> {
             if self.builtin && value.is_null() {
                 return false;
             }
-            if object && matches!(name.as_str(), "apiVersion" | "kind" | "metadata") && !self.builtin {
+            if object
+                && matches!(name.as_str(), "apiVersion" | "kind" | "metadata")
+                && !self.builtin
+            {
                 return true;
             }
             match schema.field(node, name) {
                 Some(child) => {
-                    if !is_leaf(child) || self.builtin {
+                    if self.builtin && !node.properties.contains_key(name) {
+                        // the Go decoder names the map, not its key
+                        self.value(value, child, path);
+                    } else if !is_leaf(child) || self.builtin {
                         self.value(value, child, &join(path, name));
                     }
                     true
@@ -135,6 +153,18 @@ impl Walk<'_> {
         self.report.type_error = Some(format!(
             "json: cannot unmarshal {found} into Go struct field {kind}.{field} of type {wanted}"
         ));
+    }
+}
+
+/// Quantities are written back in canonical form.
+fn canonicalize(value: &mut Value) {
+    let text = match &*value {
+        Value::String(text) => crate::quantity::canonical(text),
+        Value::Number(number) => crate::quantity::canonical(&number.to_string()),
+        _ => None,
+    };
+    if let Some(text) = text {
+        *value = text.into();
     }
 }
 

@@ -10,13 +10,21 @@ pub(crate) fn matches(format: &str, text: &str) -> bool {
         "date-time" | "datetime" => text.parse::<jiff::Timestamp>().is_ok(),
         "date" => text.parse::<jiff::civil::Date>().is_ok() && text.len() == 10,
         "duration" => is_duration(text),
-        "byte" => base64::engine::general_purpose::STANDARD.decode(text).is_ok(),
+        "byte" => base64::engine::general_purpose::STANDARD
+            .decode(text)
+            .is_ok(),
         "ipv4" => text.parse::<Ipv4Addr>().is_ok(),
         "ipv6" => text.parse::<Ipv6Addr>().is_ok(),
         "cidr" => is_cidr(text),
         "hostname" => is_hostname(text),
-        "email" => text.split_once('@').is_some_and(|(user, host)| !user.is_empty() && is_hostname(host)),
-        "uri" => text.split_once(':').is_some_and(|(scheme, _)| is_scheme(scheme)) || text.starts_with('/'),
+        "email" => text
+            .split_once('@')
+            .is_some_and(|(user, host)| !user.is_empty() && is_hostname(host)),
+        "uri" => {
+            text.split_once(':')
+                .is_some_and(|(scheme, _)| is_scheme(scheme))
+                || text.starts_with('/')
+        }
         "uuid" | "uuid3" | "uuid4" | "uuid5" => is_uuid(text),
         "mac" => is_mac(text),
         _ => true,
@@ -26,9 +34,9 @@ pub(crate) fn matches(format: &str, text: &str) -> bool {
 /// Go durations, and the longer units strfmt adds (`1d`, `2 weeks`).
 fn is_duration(text: &str) -> bool {
     const UNITS: &[&str] = &[
-        "ns", "nano", "us", "µs", "micro", "ms", "milli", "s", "sec", "m", "min", "h", "hr", "hour",
-        "d", "day", "w", "wk", "week", "nanos", "micros", "millis", "secs", "second", "seconds",
-        "mins", "minute", "minutes", "hours", "hrs", "days", "wks", "weeks",
+        "ns", "nano", "us", "µs", "micro", "ms", "milli", "s", "sec", "m", "min", "h", "hr",
+        "hour", "d", "day", "w", "wk", "week", "nanos", "micros", "millis", "secs", "second",
+        "seconds", "mins", "minute", "minutes", "hours", "hrs", "days", "wks", "weeks",
     ];
     let text = text.trim().trim_start_matches(['+', '-']);
     if text == "0" {
@@ -36,10 +44,14 @@ fn is_duration(text: &str) -> bool {
     }
     let mut rest = text;
     while !rest.is_empty() {
-        let number = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let number = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(rest.len());
         let (digits, tail) = rest.split_at(number);
         let tail = tail.trim_start();
-        let end = tail.find(|c: char| c.is_ascii_digit() || c == ' ').unwrap_or(tail.len());
+        let end = tail
+            .find(|c: char| c.is_ascii_digit() || c == ' ')
+            .unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(end);
         if digits.parse::<f64>().is_err() || !UNITS.contains(&unit) {
             return false;
@@ -51,7 +63,9 @@ fn is_duration(text: &str) -> bool {
 
 fn is_cidr(text: &str) -> bool {
     text.split_once('/').is_some_and(|(address, bits)| {
-        let Ok(bits) = bits.parse::<u8>() else { return false };
+        let Ok(bits) = bits.parse::<u8>() else {
+            return false;
+        };
         match address.parse::<IpAddr>() {
             Ok(IpAddr::V4(_)) => bits <= 32,
             Ok(IpAddr::V6(_)) => bits <= 128,
@@ -68,27 +82,35 @@ fn is_hostname(text: &str) -> bool {
                 && label.len() <= 63
                 && !label.starts_with('-')
                 && !label.ends_with('-')
-                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+                && label
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'-')
         })
 }
 
 fn is_scheme(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
 }
 
 fn is_uuid(text: &str) -> bool {
     let hex: Vec<&str> = text.split('-').collect();
     let lengths: Vec<usize> = hex.iter().map(|part| part.len()).collect();
     (lengths == [8, 4, 4, 4, 12] || lengths == [32])
-        && hex.iter().all(|part| part.bytes().all(|b| b.is_ascii_hexdigit()))
+        && hex
+            .iter()
+            .all(|part| part.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 fn is_mac(text: &str) -> bool {
     let separator = if text.contains('-') { '-' } else { ':' };
     let parts: Vec<&str> = text.split(separator).collect();
     matches!(parts.len(), 6 | 8 | 20)
-        && parts.iter().all(|part| part.len() == 2 && part.bytes().all(|b| b.is_ascii_hexdigit()))
+        && parts
+            .iter()
+            .all(|part| part.len() == 2 && part.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 #[cfg(test)]

@@ -131,7 +131,11 @@ impl Node {
 impl Schema {
     pub(crate) fn new(nodes: Vec<Node>, root: NodeId) -> Self {
         let has_rules = nodes.iter().any(|node| !node.rules.is_empty());
-        Self { nodes, root, has_rules }
+        Self {
+            nodes,
+            root,
+            has_rules,
+        }
     }
 
     pub(crate) fn root(&self) -> &Node {
@@ -139,12 +143,18 @@ impl Schema {
     }
 
     pub(crate) fn node(&self, id: NodeId) -> &Node {
-        self.nodes.get(id as usize).expect("ids come from this arena")
+        self.nodes
+            .get(id as usize)
+            .expect("ids come from this arena")
     }
 
     /// The schema of a field of an object node: a property, or the values of a free map.
     pub(crate) fn field(&self, node: &Node, name: &str) -> Option<&Node> {
-        node.properties.get(name).copied().or(node.additional).map(|id| self.node(id))
+        node.properties
+            .get(name)
+            .copied()
+            .or(node.additional)
+            .map(|id| self.node(id))
     }
 
     pub(crate) fn item(&self, node: &Node) -> Option<&Node> {
@@ -154,5 +164,9 @@ impl Schema {
 
 /// `parent.child`, or `child` at the root.
 pub(crate) fn join(path: &str, field: &str) -> String {
-    if path.is_empty() { field.to_owned() } else { format!("{path}.{field}") }
+    if path.is_empty() {
+        field.to_owned()
+    } else {
+        format!("{path}.{field}")
+    }
 }

@@ -13,7 +13,10 @@ const DEPTH_MAX: usize = 100;
 
 /// Compiles a schema; `path` is where it stands in the CRD, for error paths.
 pub(crate) fn compile(schema: &Value, path: &str) -> Result<Schema, Vec<FieldError>> {
-    let mut compiler = Compiler { nodes: Vec::new(), errors: Vec::new() };
+    let mut compiler = Compiler {
+        nodes: Vec::new(),
+        errors: Vec::new(),
+    };
     if schema["type"].as_str().unwrap_or_default().is_empty() {
         compiler.errors.push(FieldError::required(
             format!("{path}.type"),
@@ -32,7 +35,11 @@ pub(crate) fn compile(schema: &Value, path: &str) -> Result<Schema, Vec<FieldErr
     if errors.is_empty() {
         check_defaults(&compiled, schema, path, &mut errors);
     }
-    if errors.is_empty() { Ok(compiled) } else { Err(errors) }
+    if errors.is_empty() {
+        Ok(compiled)
+    } else {
+        Err(errors)
+    }
 }
 
 /// Where a schema stands: what it must and must not say depends on it.
@@ -53,7 +60,8 @@ impl Compiler {
     fn node(&mut self, schema: &Value, path: &str, depth: usize, place: Place) -> NodeId {
         let mut node = Node::new(kind(schema, place));
         if depth > DEPTH_MAX {
-            self.errors.push(FieldError::forbidden(path, "nested too deeply"));
+            self.errors
+                .push(FieldError::forbidden(path, "nested too deeply"));
         } else {
             self.check_shape(schema, path, place);
             self.children(&mut node, schema, path, depth, place);
@@ -88,7 +96,14 @@ impl Compiler {
             ));
         }
         if place == Place::Junctor {
-            for field in ["type", "default", "description", "nullable", "additionalProperties", "x-kubernetes-validations"] {
+            for field in [
+                "type",
+                "default",
+                "description",
+                "nullable",
+                "additionalProperties",
+                "x-kubernetes-validations",
+            ] {
                 let typed = field == "type" && untyped_choice(schema);
                 if schema.get(field).is_some_and(|value| !value.is_null()) && !typed {
                     self.errors.push(FieldError::forbidden(
@@ -98,19 +113,37 @@ impl Compiler {
                 }
             }
         }
-        if schema["properties"].is_object() && schema.get("additionalProperties").is_some_and(|v| *v != Value::Bool(false)) {
+        if schema["properties"].is_object()
+            && schema
+                .get("additionalProperties")
+                .is_some_and(|v| *v != Value::Bool(false))
+        {
             self.errors.push(FieldError::forbidden(
                 format!("{path}.additionalProperties"),
                 "additionalProperties and properties are mutual exclusive",
             ));
         }
         if schema["$ref"].is_string() {
-            self.errors.push(FieldError::forbidden(format!("{path}.$ref"), "$ref is not supported"));
+            self.errors.push(FieldError::forbidden(
+                format!("{path}.$ref"),
+                "$ref is not supported",
+            ));
         }
     }
 
-    fn children(&mut self, node: &mut Node, schema: &Value, path: &str, depth: usize, place: Place) {
-        let inner = if place == Place::Junctor { Place::Junctor } else { Place::Specified };
+    fn children(
+        &mut self,
+        node: &mut Node,
+        schema: &Value,
+        path: &str,
+        depth: usize,
+        place: Place,
+    ) {
+        let inner = if place == Place::Junctor {
+            Place::Junctor
+        } else {
+            Place::Specified
+        };
         if let Some(properties) = schema["properties"].as_object() {
             for (name, child) in properties {
                 let at = format!("{path}.properties[{name}]");
@@ -126,9 +159,13 @@ impl Compiler {
             node.preserve_unknown = true;
         }
         if schema["items"].is_object() {
-            node.items = Some(self.node(&schema["items"], &format!("{path}.items"), depth + 1, inner));
+            node.items =
+                Some(self.node(&schema["items"], &format!("{path}.items"), depth + 1, inner));
         } else if schema["type"] == "array" && place != Place::Junctor {
-            self.errors.push(FieldError::required(format!("{path}.items"), "must be specified"));
+            self.errors.push(FieldError::required(
+                format!("{path}.items"),
+                "must be specified",
+            ));
         }
         let limits = self.limits(schema, path, depth);
         node.limits = limits.map(Box::new);
@@ -136,39 +173,73 @@ impl Compiler {
 
     fn limits(&mut self, schema: &Value, path: &str, depth: usize) -> Option<Limits> {
         const FIELDS: &[&str] = &[
-            "minimum", "maximum", "multipleOf", "minLength", "maxLength", "pattern", "minItems",
-            "maxItems", "uniqueItems", "minProperties", "maxProperties", "enum", "allOf", "anyOf",
-            "oneOf", "not",
+            "minimum",
+            "maximum",
+            "multipleOf",
+            "minLength",
+            "maxLength",
+            "pattern",
+            "minItems",
+            "maxItems",
+            "uniqueItems",
+            "minProperties",
+            "maxProperties",
+            "enum",
+            "allOf",
+            "anyOf",
+            "oneOf",
+            "not",
         ];
         if !FIELDS.iter().any(|field| schema.get(field).is_some()) {
             return None;
         }
-        let pattern = schema["pattern"].as_str().and_then(|text| match Regex::new(text) {
-            Ok(pattern) => Some(pattern),
-            Err(error) => {
-                let detail = format!("must be a valid regular expression, but isn't: {error}");
-                let value = Value::from(text);
-                self.errors.push(FieldError::invalid(format!("{path}.pattern"), &value, &detail));
-                None
-            }
-        });
+        let pattern = schema["pattern"]
+            .as_str()
+            .and_then(|text| match Regex::new(text) {
+                Ok(pattern) => Some(pattern),
+                Err(error) => {
+                    let detail = format!("must be a valid regular expression, but isn't: {error}");
+                    let value = Value::from(text);
+                    self.errors.push(FieldError::invalid(
+                        format!("{path}.pattern"),
+                        &value,
+                        &detail,
+                    ));
+                    None
+                }
+            });
         let int_or_string = schema["x-kubernetes-int-or-string"] == true;
         let mut junctor = |field: &str| -> Vec<NodeId> {
             // the idiomatic `anyOf: [{type: integer}, {type: string}]` says nothing new
             if int_or_string && matches!(field, "anyOf") {
                 return Vec::new();
             }
-            let branches = schema[field].as_array().map(Vec::as_slice).unwrap_or_default();
+            let branches = schema[field]
+                .as_array()
+                .map(Vec::as_slice)
+                .unwrap_or_default();
             branches
                 .iter()
                 .enumerate()
-                .map(|(i, s)| self.node(s, &format!("{path}.{field}[{i}]"), depth + 1, Place::Junctor))
+                .map(|(i, s)| {
+                    self.node(
+                        s,
+                        &format!("{path}.{field}[{i}]"),
+                        depth + 1,
+                        Place::Junctor,
+                    )
+                })
                 .collect()
         };
         let (all_of, any_of, one_of) = (junctor("allOf"), junctor("anyOf"), junctor("oneOf"));
-        let not = schema["not"]
-            .is_object()
-            .then(|| self.node(&schema["not"], &format!("{path}.not"), depth + 1, Place::Junctor));
+        let not = schema["not"].is_object().then(|| {
+            self.node(
+                &schema["not"],
+                &format!("{path}.not"),
+                depth + 1,
+                Place::Junctor,
+            )
+        });
         let number = |field: &str| match &schema[field] {
             Value::Number(number) => Some(number.clone()),
             _ => None,
@@ -196,14 +267,17 @@ impl Compiler {
     }
 
     fn rules(&mut self, node: &mut Node, schema: &Value, path: &str) {
-        let entries = schema["x-kubernetes-validations"].as_array().map(Vec::as_slice);
+        let entries = schema["x-kubernetes-validations"]
+            .as_array()
+            .map(Vec::as_slice);
         for (index, entry) in entries.unwrap_or_default().iter().enumerate() {
             match Rule::compile(entry) {
                 Ok(rule) => node.rules.push(rule),
                 Err(error) => {
                     let at = format!("{path}.x-kubernetes-validations[{index}].rule");
                     let shown = shown_rule(entry);
-                    self.errors.push(FieldError::shown(at, Fault::Invalid, &shown, &error));
+                    self.errors
+                        .push(FieldError::shown(at, Fault::Invalid, &shown, &error));
                 }
             }
         }
@@ -246,7 +320,13 @@ fn kind(schema: &Value, place: Place) -> Type {
 }
 
 fn strings(value: &Value) -> Vec<String> {
-    value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    value
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Defaults must validate.
@@ -262,14 +342,32 @@ fn check_defaults(compiled: &Schema, schema: &Value, path: &str, errors: &mut Ve
         }
         for (name, id) in &node.properties {
             let at = format!("{path}.properties[{name}]");
-            walk(compiled.node(*id), compiled, &raw["properties"][name], &at, errors);
+            walk(
+                compiled.node(*id),
+                compiled,
+                &raw["properties"][name],
+                &at,
+                errors,
+            );
         }
         if let Some(child) = compiled.item(node) {
-            walk(child, compiled, &raw["items"], &format!("{path}.items"), errors);
+            walk(
+                child,
+                compiled,
+                &raw["items"],
+                &format!("{path}.items"),
+                errors,
+            );
         }
         if let Some(id) = node.additional {
             let at = format!("{path}.additionalProperties");
-            walk(compiled.node(id), compiled, &raw["additionalProperties"], &at, errors);
+            walk(
+                compiled.node(id),
+                compiled,
+                &raw["additionalProperties"],
+                &at,
+                errors,
+            );
         }
     }
     walk(compiled.root(), compiled, schema, path, errors);

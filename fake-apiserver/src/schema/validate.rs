@@ -11,7 +11,10 @@ use crate::status::{Fault, FieldError};
 /// Every violation, in field order. Values equal to the stored ones are not judged again
 /// (ratcheting: an object stays editable when its CRD becomes stricter).
 pub(crate) fn check(schema: &Schema, new: &Value, old: Option<&Value>) -> Vec<FieldError> {
-    let mut walk = Walk { schema, errors: Vec::new() };
+    let mut walk = Walk {
+        schema,
+        errors: Vec::new(),
+    };
     walk.fields(schema.root(), new, old, "", true);
     walk.limits(schema.root(), new, "");
     walk.errors
@@ -19,7 +22,10 @@ pub(crate) fn check(schema: &Schema, new: &Value, old: Option<&Value>) -> Vec<Fi
 
 /// The violations of one value against one node, with paths relative to it.
 pub(crate) fn check_node(schema: &Schema, node: &Node, value: &Value) -> Vec<FieldError> {
-    let mut walk = Walk { schema, errors: Vec::new() };
+    let mut walk = Walk {
+        schema,
+        errors: Vec::new(),
+    };
     walk.node(node, value, None, "");
     walk.errors
 }
@@ -90,7 +96,12 @@ impl Walk<'_> {
             Value::Object(_) => "object",
         };
         let detail = format!("{path} in body must be of type {wanted}: \"{found}\"");
-        self.errors.push(FieldError::shown(path, Fault::TypeInvalid, &format!("\"{found}\""), &detail));
+        self.errors.push(FieldError::shown(
+            path,
+            Fault::TypeInvalid,
+            &format!("\"{found}\""),
+            &detail,
+        ));
     }
 
     fn invalid(&mut self, path: &str, value: &Value, detail: &str) {
@@ -118,10 +129,15 @@ impl Walk<'_> {
         {
             let texts: Vec<String> = choices
                 .iter()
-                .map(|choice| choice.as_str().map_or_else(|| choice.to_string(), str::to_owned))
+                .map(|choice| {
+                    choice
+                        .as_str()
+                        .map_or_else(|| choice.to_string(), str::to_owned)
+                })
                 .collect();
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-            self.errors.push(FieldError::not_supported(path, value, &texts));
+            self.errors
+                .push(FieldError::not_supported(path, value, &texts));
         }
         self.combinations(limits, value, path);
     }
@@ -132,7 +148,11 @@ impl Walk<'_> {
             if limits.exclusive_minimum && order.is_le() {
                 self.invalid(path, value, &format!("should be greater than {minimum}"));
             } else if order.is_lt() {
-                self.invalid(path, value, &format!("should be greater than or equal to {minimum}"));
+                self.invalid(
+                    path,
+                    value,
+                    &format!("should be greater than or equal to {minimum}"),
+                );
             }
         }
         if let Some(maximum) = &limits.maximum {
@@ -140,7 +160,11 @@ impl Walk<'_> {
             if limits.exclusive_maximum && order.is_ge() {
                 self.invalid(path, value, &format!("should be less than {maximum}"));
             } else if order.is_gt() {
-                self.invalid(path, value, &format!("should be less than or equal to {maximum}"));
+                self.invalid(
+                    path,
+                    value,
+                    &format!("should be less than or equal to {maximum}"),
+                );
             }
         }
         if let (Some(step), Some(number)) = (limits.multiple_of, number.as_f64())
@@ -155,13 +179,18 @@ impl Walk<'_> {
         if let Some(minimum) = limits.min_length
             && length < minimum
         {
-            self.invalid(path, value, &format!("should be at least {minimum} chars long"));
+            self.invalid(
+                path,
+                value,
+                &format!("should be at least {minimum} chars long"),
+            );
         }
         if let Some(maximum) = limits.max_length
             && length > maximum
         {
             let detail = format!("may not be more than {maximum} bytes");
-            self.errors.push(FieldError::bare(path, Fault::TooLong, &detail));
+            self.errors
+                .push(FieldError::bare(path, Fault::TooLong, &detail));
         }
         if let Some(pattern) = &limits.pattern
             && !pattern.is_match(text)
@@ -175,14 +204,23 @@ impl Walk<'_> {
         if let Some(minimum) = limits.min_items
             && count < minimum
         {
-            self.invalid(path, value, &format!("should have at least {minimum} items"));
+            self.invalid(
+                path,
+                value,
+                &format!("should have at least {minimum} items"),
+            );
         }
         if let Some(maximum) = limits.max_items
             && count > maximum
         {
             self.too_many(path, count, maximum);
         }
-        if limits.unique_items && items.iter().enumerate().any(|(index, item)| items.iter().take(index).any(|earlier| earlier == item)) {
+        if limits.unique_items
+            && items
+                .iter()
+                .enumerate()
+                .any(|(index, item)| items.iter().take(index).any(|earlier| earlier == item))
+        {
             self.invalid(path, value, "shouldn't contain duplicates");
         }
     }
@@ -192,7 +230,11 @@ impl Walk<'_> {
         if let Some(minimum) = limits.min_properties
             && count < minimum
         {
-            self.invalid(path, value, &format!("should have at least {minimum} properties"));
+            self.invalid(
+                path,
+                value,
+                &format!("should have at least {minimum} properties"),
+            );
         }
         if let Some(maximum) = limits.max_properties
             && count > maximum
@@ -204,13 +246,19 @@ impl Walk<'_> {
     fn too_many(&mut self, path: &str, count: u64, maximum: u64) {
         let items = if maximum == 1 { "item" } else { "items" };
         let detail = format!("must have at most {maximum} {items}");
-        self.errors.push(FieldError::shown(path, Fault::TooMany, &count.to_string(), &detail));
+        self.errors.push(FieldError::shown(
+            path,
+            Fault::TooMany,
+            &count.to_string(),
+            &detail,
+        ));
     }
 
     fn combinations(&mut self, limits: &Limits, value: &Value, path: &str) {
         let passes = |id: &u32| self.passes(*id, value, path);
         let any = limits.any_of.is_empty() || limits.any_of.iter().any(passes);
-        let one = limits.one_of.is_empty() || limits.one_of.iter().filter(|id| passes(id)).count() == 1;
+        let one =
+            limits.one_of.is_empty() || limits.one_of.iter().filter(|id| passes(id)).count() == 1;
         let all = limits.all_of.iter().all(passes);
         let not = limits.not.is_none_or(|id| !passes(&id));
         for (holds, text) in [
@@ -220,14 +268,25 @@ impl Walk<'_> {
             (not, "must not validate the schema (not)"),
         ] {
             if !holds {
-                let shown = if value.is_object() { Value::from("") } else { value.clone() };
-                self.errors.push(FieldError::invalid(path, &shown, &format!("\"{path}\" {text}")));
+                let shown = if value.is_object() {
+                    Value::from("")
+                } else {
+                    value.clone()
+                };
+                self.errors.push(FieldError::invalid(
+                    path,
+                    &shown,
+                    &format!("\"{path}\" {text}"),
+                ));
             }
         }
     }
 
     fn passes(&self, id: u32, value: &Value, path: &str) -> bool {
-        let mut walk = Walk { schema: self.schema, errors: Vec::new() };
+        let mut walk = Walk {
+            schema: self.schema,
+            errors: Vec::new(),
+        };
         walk.node(self.schema.node(id), value, None, path);
         walk.errors.is_empty()
     }
@@ -245,7 +304,8 @@ impl Walk<'_> {
             };
             if seen.insert(identity.to_string(), ()).is_some() {
                 let path = format!("{path}[{index}]");
-                self.errors.push(FieldError::value(path, Fault::Duplicate, &identity, ""));
+                self.errors
+                    .push(FieldError::value(path, Fault::Duplicate, &identity, ""));
             }
         }
     }
@@ -285,6 +345,9 @@ fn compare(left: &Number, right: &Number) -> std::cmp::Ordering {
     if let (Some(left), Some(right)) = (left.as_i64(), right.as_i64()) {
         return left.cmp(&right);
     }
-    let (left, right) = (left.as_f64().unwrap_or(f64::NAN), right.as_f64().unwrap_or(f64::NAN));
+    let (left, right) = (
+        left.as_f64().unwrap_or(f64::NAN),
+        right.as_f64().unwrap_or(f64::NAN),
+    );
     left.total_cmp(&right)
 }

@@ -4,7 +4,11 @@ use serde_json::Value;
 
 /// The first match of a path such as `.status.conditions[?(@.type=="Ready")].status`.
 pub(crate) fn first(object: &Value, path: &str) -> Option<Value> {
-    let path = path.trim().trim_start_matches('{').trim_end_matches('}').trim_start_matches('$');
+    let path = path
+        .trim()
+        .trim_start_matches('{')
+        .trim_end_matches('}')
+        .trim_start_matches('$');
     find(object, path).filter(|value| !value.is_null()).cloned()
 }
 
@@ -23,15 +27,24 @@ fn find<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
     if selector == "*" {
         return children(value).find_map(|child| find(child, rest));
     }
-    if let Some(filter) = selector.strip_prefix("?(").and_then(|text| text.strip_suffix(')')) {
-        return children(value).filter(|child| passes(child, filter)).find_map(|child| find(child, rest));
+    if let Some(filter) = selector
+        .strip_prefix("?(")
+        .and_then(|text| text.strip_suffix(')'))
+    {
+        return children(value)
+            .filter(|child| passes(child, filter))
+            .find_map(|child| find(child, rest));
     }
     if let Some(name) = quoted(selector) {
         return find(value.get(name)?, rest);
     }
     let items = value.as_array()?;
     let index: i64 = selector.parse().ok()?;
-    let index = if index < 0 { i64::try_from(items.len()).ok()? + index } else { index };
+    let index = if index < 0 {
+        i64::try_from(items.len()).ok()? + index
+    } else {
+        index
+    };
     find(items.get(usize::try_from(index).ok()?)?, rest)
 }
 
@@ -73,13 +86,18 @@ fn closing(text: &str) -> Option<usize> {
 }
 
 fn quoted(text: &str) -> Option<&str> {
-    ['"', '\''].iter().find_map(|quote| text.strip_prefix(*quote)?.strip_suffix(*quote))
+    ['"', '\'']
+        .iter()
+        .find_map(|quote| text.strip_prefix(*quote)?.strip_suffix(*quote))
 }
 
 fn passes(child: &Value, filter: &str) -> bool {
     for operator in ["==", "!="] {
         if let Some((left, right)) = filter.split_once(operator) {
-            let left = left.trim().strip_prefix('@').and_then(|path| find(child, path));
+            let left = left
+                .trim()
+                .strip_prefix('@')
+                .and_then(|path| find(child, path));
             let right = right.trim();
             let equal = match quoted(right) {
                 Some(text) => left.and_then(Value::as_str) == Some(text),
@@ -88,7 +106,10 @@ fn passes(child: &Value, filter: &str) -> bool {
             return equal == (operator == "==");
         }
     }
-    filter.trim().strip_prefix('@').is_some_and(|path| find(child, path).is_some())
+    filter
+        .trim()
+        .strip_prefix('@')
+        .is_some_and(|path| find(child, path).is_some())
 }
 
 #[cfg(test)]
@@ -110,7 +131,10 @@ mod tests {
             (".metadata.name", json!("n")),
             (r".metadata.labels.karpenter\.sh/x", json!("y")),
             (".metadata.labels['karpenter.sh/x']", json!("y")),
-            (r#".status.conditions[?(@.type=="Ready")].status"#, json!("True")),
+            (
+                r#".status.conditions[?(@.type=="Ready")].status"#,
+                json!("True"),
+            ),
             (".spec.n", json!(3)),
             (".spec.list[0]", json!(1)),
             (".spec.list[-1]", json!(2)),

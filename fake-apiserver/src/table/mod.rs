@@ -40,9 +40,14 @@ impl Column {
             priority: 0,
             json_path: String::new(),
         };
-        let declared = version["additionalPrinterColumns"].as_array().map(Vec::as_slice);
-        let age = [json!({"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"})];
-        let declared = declared.filter(|columns| !columns.is_empty()).unwrap_or(&age);
+        let declared = version["additionalPrinterColumns"]
+            .as_array()
+            .map(Vec::as_slice);
+        let age =
+            [json!({"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"})];
+        let declared = declared
+            .filter(|columns| !columns.is_empty())
+            .unwrap_or(&age);
         let declared = declared.iter().map(|column| Self {
             name: text(&column["name"]),
             kind: text(&column["type"]),
@@ -77,8 +82,16 @@ pub(crate) fn table(
     metadata: Value,
     (include, now): (Include, Timestamp),
 ) -> Value {
-    let columns: Vec<Value> = view.served().columns.iter().map(Column::definition).collect();
-    let rows: Vec<Value> = items.iter().map(|item| row(view, item.value(), include, now)).collect();
+    let columns: Vec<Value> = view
+        .served()
+        .columns
+        .iter()
+        .map(Column::definition)
+        .collect();
+    let rows: Vec<Value> = items
+        .iter()
+        .map(|item| row(view, item.value(), include, now))
+        .collect();
     json!({
         "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
         "columnDefinitions": columns, "rows": rows,
@@ -88,7 +101,9 @@ pub(crate) fn table(
 fn row(view: &View, object: &Value, include: Include, now: Timestamp) -> Value {
     let cells = if view.resource.custom {
         let columns = view.served().columns.iter();
-        columns.map(|column| custom_cell(column, object, now)).collect()
+        columns
+            .map(|column| custom_cell(column, object, now))
+            .collect()
     } else {
         printers::cells(&view.resource.group, &view.resource.plural, object, now)
     };
@@ -105,7 +120,9 @@ fn custom_cell(column: &Column, object: &Value, now: Timestamp) -> Value {
     if column.json_path.is_empty() {
         return object["metadata"]["name"].clone();
     }
-    let Some(value) = jsonpath::first(object, &column.json_path) else { return Value::Null };
+    let Some(value) = jsonpath::first(object, &column.json_path) else {
+        return Value::Null;
+    };
     match (column.kind.as_str(), value) {
         ("date", Value::String(text)) => age::since(&text, now).into(),
         ("string", value @ (Value::Array(_) | Value::Object(_))) => value.to_string().into(),

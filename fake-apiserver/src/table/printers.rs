@@ -26,7 +26,12 @@ pub(super) fn cells(group: &str, plural: &str, object: &Value, now: Timestamp) -
             let count = count(&object["data"]) + count(&object["binaryData"]);
             vec![name, count.into(), age]
         }
-        ("", "secrets") => vec![name, or_empty(&object["type"]), count(&object["data"]).into(), age],
+        ("", "secrets") => vec![
+            name,
+            or_empty(&object["type"]),
+            count(&object["data"]).into(),
+            age,
+        ],
         ("", "serviceaccounts") => vec![name, count(&object["secrets"]).into(), age],
         ("", "services") => service(object, name, age),
         ("", "persistentvolumeclaims") => vec![
@@ -43,7 +48,11 @@ pub(super) fn cells(group: &str, plural: &str, object: &Value, now: Timestamp) -
         ("apps", "deployments") => deployment(object, name, age),
         ("apps", "replicasets") => replica_set(object, name, age),
         ("apps", "statefulsets") => {
-            let ready = format!("{}/{}", number(&status["readyReplicas"]), number(&spec["replicas"]));
+            let ready = format!(
+                "{}/{}",
+                number(&status["readyReplicas"]),
+                number(&spec["replicas"])
+            );
             let (names, images) = containers(&spec["template"]);
             vec![name, ready.into(), age, names, images]
         }
@@ -104,7 +113,10 @@ fn number(value: &Value) -> i64 {
 }
 
 fn count(value: &Value) -> usize {
-    value.as_object().map_or_else(|| value.as_array().map_or(0, Vec::len), serde_json::Map::len)
+    value.as_object().map_or_else(
+        || value.as_array().map_or(0, Vec::len),
+        serde_json::Map::len,
+    )
 }
 
 fn or(value: &Value, fallback: &str) -> Value {
@@ -125,7 +137,10 @@ fn or_none(value: &Value) -> Value {
 }
 
 fn containers(template: &Value) -> (Value, Value) {
-    let all = template["spec"]["containers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let all = template["spec"]["containers"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     let join = |field: &str| -> Value {
         let texts: Vec<&str> = all.iter().filter_map(|item| item[field].as_str()).collect();
         texts.join(",").into()
@@ -134,13 +149,17 @@ fn containers(template: &Value) -> (Value, Value) {
 }
 
 fn access_modes(modes: &Value) -> Value {
-    let short = modes.as_array().into_iter().flatten().filter_map(|mode| match mode.as_str()? {
-        "ReadWriteOnce" => Some("RWO"),
-        "ReadOnlyMany" => Some("ROX"),
-        "ReadWriteMany" => Some("RWX"),
-        "ReadWriteOncePod" => Some("RWOP"),
-        _ => None,
-    });
+    let short = modes
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|mode| match mode.as_str()? {
+            "ReadWriteOnce" => Some("RWO"),
+            "ReadOnlyMany" => Some("ROX"),
+            "ReadWriteMany" => Some("RWX"),
+            "ReadWriteOncePod" => Some("RWOP"),
+            _ => None,
+        });
     short.collect::<Vec<_>>().join(",").into()
 }
 
@@ -149,7 +168,12 @@ fn deployment(object: &Value, name: Value, age: Value) -> Vec<Value> {
     let (names, images) = containers(&spec["template"]);
     vec![
         name,
-        format!("{}/{}", number(&status["readyReplicas"]), number(&spec["replicas"])).into(),
+        format!(
+            "{}/{}",
+            number(&status["readyReplicas"]),
+            number(&spec["replicas"])
+        )
+        .into(),
         number(&status["updatedReplicas"]).into(),
         number(&status["availableReplicas"]).into(),
         age,
@@ -183,8 +207,11 @@ fn daemon_set(object: &Value, name: Value, age: Value) -> Vec<Value> {
         .flatten()
         .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
         .collect();
-    let node_selector =
-        if node_selector.is_empty() { "<none>".to_owned() } else { node_selector.join(",") };
+    let node_selector = if node_selector.is_empty() {
+        "<none>".to_owned()
+    } else {
+        node_selector.join(",")
+    };
     vec![
         name,
         number(&status["desiredNumberScheduled"]).into(),
@@ -204,13 +231,20 @@ fn job(object: &Value, name: Value, now: Timestamp) -> Vec<Value> {
     let (spec, status) = (&object["spec"], &object["status"]);
     let (names, images) = containers(&spec["template"]);
     let conditions = status["conditions"].as_array().into_iter().flatten();
-    let mut terms = conditions.into_iter().filter(|condition| condition["status"] == "True");
-    let state = terms.find_map(|condition| condition["type"].as_str()).unwrap_or("Running");
+    let mut terms = conditions
+        .into_iter()
+        .filter(|condition| condition["status"] == "True");
+    let state = terms
+        .find_map(|condition| condition["type"].as_str())
+        .unwrap_or("Running");
     let completions = match spec["completions"].as_i64() {
         Some(wanted) => format!("{}/{wanted}", number(&status["succeeded"])),
         None => format!("{}/1", number(&status["succeeded"])),
     };
-    let duration = match (status["startTime"].as_str(), status["completionTime"].as_str()) {
+    let duration = match (
+        status["startTime"].as_str(),
+        status["completionTime"].as_str(),
+    ) {
         (Some(start), end) => {
             let end = end.and_then(crate::meta::parse_time).unwrap_or(now);
             age::since(start, end)
@@ -219,7 +253,16 @@ fn job(object: &Value, name: Value, now: Timestamp) -> Vec<Value> {
     };
     let age = age_of(object, now);
     let selector = selector_text(&spec["selector"]);
-    vec![name, state.into(), completions.into(), duration.into(), age, names, images, selector.into()]
+    vec![
+        name,
+        state.into(),
+        completions.into(),
+        duration.into(),
+        age,
+        names,
+        images,
+        selector.into(),
+    ]
 }
 
 fn service(object: &Value, name: Value, age: Value) -> Vec<Value> {
@@ -229,10 +272,18 @@ fn service(object: &Value, name: Value, age: Value) -> Vec<Value> {
         .map(|port| {
             let node = port["nodePort"].as_i64().filter(|port| *port > 0);
             let node = node.map_or_else(String::new, |port| format!(":{port}"));
-            format!("{}{node}/{}", number(&port["port"]), port["protocol"].as_str().unwrap_or("TCP"))
+            format!(
+                "{}{node}/{}",
+                number(&port["port"]),
+                port["protocol"].as_str().unwrap_or("TCP")
+            )
         })
         .collect();
-    let ports = if ports.is_empty() { "<none>".to_owned() } else { ports.join(",") };
+    let ports = if ports.is_empty() {
+        "<none>".to_owned()
+    } else {
+        ports.join(",")
+    };
     let selector = json!({"matchLabels": spec["selector"]});
     vec![
         name,
@@ -262,12 +313,24 @@ fn binding(object: &Value, name: Value, age: Value) -> Vec<Value> {
         names.join(", ").into()
     };
     let role = format!("{}/{}", text(&role["kind"]), text(&role["name"]));
-    vec![name, role.into(), age, of("User"), of("Group"), of("ServiceAccount")]
+    vec![
+        name,
+        role.into(),
+        age,
+        of("User"),
+        of("Group"),
+        of("ServiceAccount"),
+    ]
 }
 
 fn node(object: &Value, now: Timestamp) -> Vec<Value> {
-    let conditions = object["status"]["conditions"].as_array().into_iter().flatten();
-    let ready = conditions.into_iter().find(|condition| condition["type"] == "Ready");
+    let conditions = object["status"]["conditions"]
+        .as_array()
+        .into_iter()
+        .flatten();
+    let ready = conditions
+        .into_iter()
+        .find(|condition| condition["type"] == "Ready");
     let mut state = match ready {
         Some(condition) if condition["status"] == "True" => "Ready".to_owned(),
         Some(_) => "NotReady".to_owned(),
@@ -276,19 +339,34 @@ fn node(object: &Value, now: Timestamp) -> Vec<Value> {
     if object["spec"]["unschedulable"] == true {
         state.push_str(",SchedulingDisabled");
     }
-    let labels = object["metadata"]["labels"].as_object().into_iter().flatten();
+    let labels = object["metadata"]["labels"]
+        .as_object()
+        .into_iter()
+        .flatten();
     let mut roles: Vec<&str> = labels
-        .filter_map(|(key, value)| match key.strip_prefix("node-role.kubernetes.io/") {
-            Some(role) if !role.is_empty() => Some(role),
-            _ if key == "kubernetes.io/role" => value.as_str(),
-            _ => None,
-        })
+        .filter_map(
+            |(key, value)| match key.strip_prefix("node-role.kubernetes.io/") {
+                Some(role) if !role.is_empty() => Some(role),
+                _ if key == "kubernetes.io/role" => value.as_str(),
+                _ => None,
+            },
+        )
         .collect();
     roles.sort_unstable();
-    let roles = if roles.is_empty() { "<none>".to_owned() } else { roles.join(",") };
+    let roles = if roles.is_empty() {
+        "<none>".to_owned()
+    } else {
+        roles.join(",")
+    };
     let address = |kind: &str| {
-        let mut all = object["status"]["addresses"].as_array().into_iter().flatten();
-        or_none(&all.find(|address| address["type"] == kind).map_or(Value::Null, |a| a["address"].clone()))
+        let mut all = object["status"]["addresses"]
+            .as_array()
+            .into_iter()
+            .flatten();
+        or_none(
+            &all.find(|address| address["type"] == kind)
+                .map_or(Value::Null, |a| a["address"].clone()),
+        )
     };
     let info = &object["status"]["nodeInfo"];
     let text = |field: &str| info[field].as_str().unwrap_or_default();
@@ -318,11 +396,23 @@ fn event(object: &Value, now: Timestamp) -> Vec<Value> {
     let first = object["firstTimestamp"].as_str().or(micro);
     let last = object["series"]["lastObservedTime"].as_str();
     let last = last.or(object["lastTimestamp"].as_str()).or(first);
-    let ago = |time: Option<&str>| time.map_or("<unknown>".to_owned(), |time| age::since(time, now));
-    let series = object["series"]["count"].as_i64().or(object["count"].as_i64()).unwrap_or(1);
-    let target = format!("{}/{}", text(&involved["kind"]).to_lowercase(), text(&involved["name"]));
+    let ago =
+        |time: Option<&str>| time.map_or("<unknown>".to_owned(), |time| age::since(time, now));
+    let series = object["series"]["count"]
+        .as_i64()
+        .or(object["count"].as_i64())
+        .unwrap_or(1);
+    let target = format!(
+        "{}/{}",
+        text(&involved["kind"]).to_lowercase(),
+        text(&involved["name"])
+    );
     let component = &object["source"]["component"];
-    let component = if component.is_string() { component } else { &object["reportingComponent"] };
+    let component = if component.is_string() {
+        component
+    } else {
+        &object["reportingComponent"]
+    };
     vec![
         ago(last).into(),
         or_empty(&object["type"]),
@@ -339,14 +429,30 @@ fn event(object: &Value, now: Timestamp) -> Vec<Value> {
 
 fn pod(object: &Value, now: Timestamp) -> Vec<Value> {
     let (spec, status) = (&object["spec"], &object["status"]);
-    let statuses = status["containerStatuses"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let statuses = status["containerStatuses"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     let sidecars = restartable(spec);
-    let inits = status["initContainerStatuses"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let side: Vec<&Value> =
-        inits.iter().filter(|own| sidecars.iter().any(|name| own["name"] == **name)).collect();
+    let inits = status["initContainerStatuses"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let side: Vec<&Value> = inits
+        .iter()
+        .filter(|own| sidecars.iter().any(|name| own["name"] == **name))
+        .collect();
     let total = count(&spec["containers"]) + sidecars.len();
-    let ready = statuses.iter().chain(side.iter().copied()).filter(|own| own["ready"] == true).count();
-    let restarts: i64 = statuses.iter().chain(side).map(|own| number(&own["restartCount"])).sum();
+    let ready = statuses
+        .iter()
+        .chain(side.iter().copied())
+        .filter(|own| own["ready"] == true)
+        .count();
+    let restarts: i64 = statuses
+        .iter()
+        .chain(side)
+        .map(|own| number(&own["restartCount"]))
+        .sum();
     let last_restart = statuses
         .iter()
         .filter_map(|own| own["lastState"]["terminated"]["finishedAt"].as_str())
@@ -355,13 +461,18 @@ fn pod(object: &Value, now: Timestamp) -> Vec<Value> {
         Some(time) if restarts > 0 => format!("{restarts} ({} ago)", age::since(time, now)),
         _ => restarts.to_string(),
     };
-    let gates = spec["readinessGates"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let gates = spec["readinessGates"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     let gates_text = if gates.is_empty() {
         "<none>".to_owned()
     } else {
         let passed = gates.iter().filter(|gate| {
             let conditions = status["conditions"].as_array().into_iter().flatten();
-            conditions.into_iter().any(|own| own["type"] == gate["conditionType"] && own["status"] == "True")
+            conditions
+                .into_iter()
+                .any(|own| own["type"] == gate["conditionType"] && own["status"] == "True")
         });
         format!("{}/{}", passed.count(), gates.len())
     };
@@ -380,7 +491,10 @@ fn pod(object: &Value, now: Timestamp) -> Vec<Value> {
 
 fn restartable(spec: &Value) -> Vec<&str> {
     let inits = spec["initContainers"].as_array().into_iter().flatten();
-    inits.filter(|own| own["restartPolicy"] == "Always").filter_map(|own| own["name"].as_str()).collect()
+    inits
+        .filter(|own| own["restartPolicy"] == "Always")
+        .filter_map(|own| own["name"].as_str())
+        .collect()
 }
 
 fn pod_status(object: &Value, statuses: &[Value], inits: &[Value]) -> String {
@@ -390,8 +504,14 @@ fn pod_status(object: &Value, statuses: &[Value], inits: &[Value]) -> String {
     if !text(&status["reason"]).is_empty() {
         reason = text(&status["reason"]);
     }
-    let conditions = status["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
-    if conditions.iter().any(|own| own["type"] == "PodScheduled" && own["reason"] == "SchedulingGated") {
+    let conditions = status["conditions"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    if conditions
+        .iter()
+        .any(|own| own["type"] == "PodScheduled" && own["reason"] == "SchedulingGated")
+    {
         reason = "SchedulingGated".to_owned();
     }
     let initializing = initializing(spec, inits);
@@ -410,7 +530,9 @@ fn pod_status(object: &Value, statuses: &[Value], inits: &[Value]) -> String {
             }
         }
         if reason == "Completed" && running {
-            let ready = conditions.iter().any(|own| own["type"] == "Ready" && own["status"] == "True");
+            let ready = conditions
+                .iter()
+                .any(|own| own["type"] == "Ready" && own["status"] == "True");
             reason = if ready { "Running" } else { "NotReady" }.to_owned();
         }
     }
@@ -445,7 +567,9 @@ fn initializing(spec: &Value, inits: &[Value]) -> Option<String> {
         if sidecar && own["started"] == true {
             continue;
         }
-        let waiting = own["state"]["waiting"]["reason"].as_str().unwrap_or_default();
+        let waiting = own["state"]["waiting"]["reason"]
+            .as_str()
+            .unwrap_or_default();
         return Some(if ended.is_object() {
             format!("Init:{}", ended_reason(ended))
         } else if !waiting.is_empty() && waiting != "PodInitializing" {

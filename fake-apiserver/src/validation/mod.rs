@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::registry::{ResourceType, custom};
 use crate::schema::join;
-use crate::status::{FieldError, Fault};
+use crate::status::{Fault, FieldError};
 use names::{is_dns_label, is_dns_subdomain, is_qualified_name, label_value_error};
 
 /// The mistakes in `metadata`.
@@ -25,7 +25,11 @@ pub(crate) fn metadata(object: &Value, resource: &ResourceType) -> Vec<FieldErro
         for key in annotations.keys() {
             if !is_qualified_name(&key.to_lowercase()) {
                 let detail = names::QUALIFIED_NAME;
-                errors.push(FieldError::invalid("metadata.annotations", &key.as_str().into(), detail));
+                errors.push(FieldError::invalid(
+                    "metadata.annotations",
+                    &key.as_str().into(),
+                    detail,
+                ));
             }
         }
     }
@@ -75,7 +79,9 @@ fn owners(owners: &Value, errors: &mut Vec<FieldError>) {
         }
     }
     let controllers = owners.as_array().into_iter().flatten();
-    let controllers: Vec<&Value> = controllers.filter(|owner| owner["controller"] == true).collect();
+    let controllers: Vec<&Value> = controllers
+        .filter(|owner| owner["controller"] == true)
+        .collect();
     if let [first, second, ..] = controllers.as_slice() {
         let name = |owner: &Value| owner["name"].as_str().unwrap_or_default().to_owned();
         let detail = format!(
@@ -85,16 +91,26 @@ fn owners(owners: &Value, errors: &mut Vec<FieldError>) {
             second["kind"].as_str().unwrap_or_default(),
             name(second),
         );
-        errors.push(FieldError::invalid("metadata.ownerReferences", owners, &detail));
+        errors.push(FieldError::invalid(
+            "metadata.ownerReferences",
+            owners,
+            &detail,
+        ));
     }
 }
 
 /// Label maps.
 pub(crate) fn labels(labels: &Value, path: &str, errors: &mut Vec<FieldError>) {
-    let Some(labels) = labels.as_object() else { return };
+    let Some(labels) = labels.as_object() else {
+        return;
+    };
     for (key, value) in labels {
         if !is_qualified_name(key) {
-            errors.push(FieldError::invalid(path, &key.as_str().into(), names::QUALIFIED_NAME));
+            errors.push(FieldError::invalid(
+                path,
+                &key.as_str().into(),
+                names::QUALIFIED_NAME,
+            ));
         }
         if let Some(detail) = label_value_error(value.as_str().unwrap_or_default()) {
             errors.push(FieldError::invalid(path, value, &detail));
@@ -149,10 +165,18 @@ fn node(spec: &Value, errors: &mut Vec<FieldError>) {
         let path = format!("spec.taints[{index}]");
         let text = |field: &str| taint[field].as_str().unwrap_or_default();
         if !is_qualified_name(text("key")) {
-            errors.push(FieldError::invalid(format!("{path}.key"), &taint["key"], names::QUALIFIED_NAME));
+            errors.push(FieldError::invalid(
+                format!("{path}.key"),
+                &taint["key"],
+                names::QUALIFIED_NAME,
+            ));
         }
         if let Some(detail) = label_value_error(text("value")) {
-            errors.push(FieldError::invalid(format!("{path}.value"), &taint["value"], &detail));
+            errors.push(FieldError::invalid(
+                format!("{path}.value"),
+                &taint["value"],
+                &detail,
+            ));
         }
         taint_effect(taint, &format!("{path}.effect"), errors);
         let identity = (text("key"), text("effect"));
@@ -183,7 +207,11 @@ fn workload(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) {
         && replicas < 0
     {
         let detail = "must be greater than or equal to 0";
-        errors.push(FieldError::invalid("spec.replicas", &spec["replicas"], detail));
+        errors.push(FieldError::invalid(
+            "spec.replicas",
+            &spec["replicas"],
+            detail,
+        ));
     }
     let selector = &spec["selector"];
     if selector.is_null() {
@@ -205,19 +233,34 @@ fn workload(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) {
     let labels = &spec["template"]["metadata"]["labels"];
     if !selector.is_null() && !crate::selectors::label_selector_matches(selector, labels) {
         let detail = "`selector` does not match template `labels`";
-        errors.push(FieldError::invalid("spec.template.metadata.labels", labels, detail));
+        errors.push(FieldError::invalid(
+            "spec.template.metadata.labels",
+            labels,
+            detail,
+        ));
     }
     if let Some(old) = old
         && old["spec"]["selector"] != *selector
     {
-        errors.push(FieldError::invalid("spec.selector", selector, "field is immutable"));
+        errors.push(FieldError::invalid(
+            "spec.selector",
+            selector,
+            "field is immutable",
+        ));
     }
 }
 
 /// `metav1.LabelSelector`.
 pub(crate) fn label_selector(selector: &Value, path: &str, errors: &mut Vec<FieldError>) {
-    labels(&selector["matchLabels"], &format!("{path}.matchLabels"), errors);
-    let expressions = selector["matchExpressions"].as_array().into_iter().flatten();
+    labels(
+        &selector["matchLabels"],
+        &format!("{path}.matchLabels"),
+        errors,
+    );
+    let expressions = selector["matchExpressions"]
+        .as_array()
+        .into_iter()
+        .flatten();
     for (index, expression) in expressions.enumerate() {
         let path = format!("{path}.matchExpressions[{index}]");
         let values = expression["values"].as_array().map_or(0, Vec::len);
@@ -239,7 +282,11 @@ pub(crate) fn label_selector(selector: &Value, path: &str, errors: &mut Vec<Fiel
         }
         let key = expression["key"].as_str().unwrap_or_default();
         if !is_qualified_name(key) {
-            errors.push(FieldError::invalid(format!("{path}.key"), &key.into(), names::QUALIFIED_NAME));
+            errors.push(FieldError::invalid(
+                format!("{path}.key"),
+                &key.into(),
+                names::QUALIFIED_NAME,
+            ));
         }
     }
 }
@@ -253,9 +300,15 @@ fn budget(spec: &Value, errors: &mut Vec<FieldError>) {
         let value = &spec[field];
         let path = format!("spec.{field}");
         if value.as_i64().is_some_and(|value| value < 0) {
-            errors.push(FieldError::invalid(path, value, "must be greater than or equal to 0"));
+            errors.push(FieldError::invalid(
+                path,
+                value,
+                "must be greater than or equal to 0",
+            ));
         } else if let Some(text) = value.as_str() {
-            let percent = text.strip_suffix('%').and_then(|number| number.parse::<u32>().ok());
+            let percent = text
+                .strip_suffix('%')
+                .and_then(|number| number.parse::<u32>().ok());
             match percent {
                 Some(percent) if percent <= 100 => {}
                 Some(_) => {
@@ -275,20 +328,35 @@ fn budget(spec: &Value, errors: &mut Vec<FieldError>) {
 fn binding(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) {
     let role = &new["roleRef"];
     if !matches!(role["kind"].as_str(), Some("Role" | "ClusterRole")) {
-        errors.push(FieldError::not_supported("roleRef.kind", &role["kind"], &["Role", "ClusterRole"]));
+        errors.push(FieldError::not_supported(
+            "roleRef.kind",
+            &role["kind"],
+            &["Role", "ClusterRole"],
+        ));
     }
     required(role, "name", "roleRef", errors);
     if let Some(old) = old
         && old["roleRef"] != *role
     {
-        errors.push(FieldError::invalid("roleRef", role, "cannot change roleRef"));
+        errors.push(FieldError::invalid(
+            "roleRef",
+            role,
+            "cannot change roleRef",
+        ));
     }
     for (index, subject) in new["subjects"].as_array().into_iter().flatten().enumerate() {
         let path = format!("subjects[{index}]");
         required(subject, "name", &path, errors);
-        if !matches!(subject["kind"].as_str(), Some("User" | "Group" | "ServiceAccount")) {
+        if !matches!(
+            subject["kind"].as_str(),
+            Some("User" | "Group" | "ServiceAccount")
+        ) {
             let path = format!("{path}.kind");
-            errors.push(FieldError::not_supported(path, &subject["kind"], &["ServiceAccount", "User", "Group"]));
+            errors.push(FieldError::not_supported(
+                path,
+                &subject["kind"],
+                &["ServiceAccount", "User", "Group"],
+            ));
         }
     }
 }
@@ -298,8 +366,11 @@ fn lease(spec: &Value, errors: &mut Vec<FieldError>) {
         let value = &spec[field];
         let least = i64::from(field == "leaseDurationSeconds");
         if value.as_i64().is_some_and(|value| value < least) {
-            let detail =
-                if least == 1 { "must be greater than 0" } else { "must be greater than or equal to 0" };
+            let detail = if least == 1 {
+                "must be greater than 0"
+            } else {
+                "must be greater than or equal to 0"
+            };
             errors.push(FieldError::invalid(format!("spec.{field}"), value, detail));
         }
     }
@@ -313,19 +384,33 @@ fn priority_class(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>
         errors.push(FieldError::forbidden("value", detail));
     }
     if old.is_some_and(|old| old["value"] != new["value"]) {
-        errors.push(FieldError::invalid("value", &new["value"], "field is immutable"));
+        errors.push(FieldError::invalid(
+            "value",
+            &new["value"],
+            "field is immutable",
+        ));
     }
 }
 
 fn service(spec: &Value, errors: &mut Vec<FieldError>) {
-    let ports = spec["ports"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let ports = spec["ports"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     if ports.is_empty() && spec["type"] != "ExternalName" && spec["clusterIP"] != "None" {
         errors.push(FieldError::required("spec.ports", ""));
     }
     for (index, port) in ports.iter().enumerate() {
-        if !port["port"].as_i64().is_some_and(|port| (1..=65535).contains(&port)) {
+        if !port["port"]
+            .as_i64()
+            .is_some_and(|port| (1..=65535).contains(&port))
+        {
             let detail = "must be between 1 and 65535, inclusive";
-            errors.push(FieldError::invalid(format!("spec.ports[{index}].port"), &port["port"], detail));
+            errors.push(FieldError::invalid(
+                format!("spec.ports[{index}].port"),
+                &port["port"],
+                detail,
+            ));
         }
     }
 }

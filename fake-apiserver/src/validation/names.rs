@@ -12,7 +12,9 @@ const LABEL_VALUE: &str = "a valid label must be an empty string or consist of a
 pub(crate) fn is_dns_label(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= 63
-        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         && !text.starts_with('-')
         && !text.ends_with('-')
 }
@@ -22,7 +24,9 @@ pub(crate) fn is_dns_subdomain(text: &str) -> bool {
     text.len() <= 253
         && text.split('.').all(|label| {
             !label.is_empty()
-                && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+                && label
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
                 && !label.starts_with('-')
                 && !label.ends_with('-')
         })
@@ -51,7 +55,9 @@ fn is_word(text: &str) -> bool {
     text.len() <= 63
         && text.starts_with(alphanumeric)
         && text.ends_with(alphanumeric)
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
 }
 
 #[cfg(test)]
@@ -60,11 +66,21 @@ mod tests {
 
     #[test]
     fn names_are_judged_at_their_edges() {
-        assert!(is_dns_label("a") && is_dns_label(&"a".repeat(63)) && !is_dns_label(&"a".repeat(64)));
-        assert!(!is_dns_label("A") && !is_dns_label("-a") && !is_dns_label("a-") && !is_dns_label(""));
-        assert!(is_dns_subdomain("a.b-c.d") && !is_dns_subdomain("a..b") && !is_dns_subdomain("Bad_Name"));
+        assert!(
+            is_dns_label("a") && is_dns_label(&"a".repeat(63)) && !is_dns_label(&"a".repeat(64))
+        );
+        assert!(
+            !is_dns_label("A") && !is_dns_label("-a") && !is_dns_label("a-") && !is_dns_label("")
+        );
+        assert!(
+            is_dns_subdomain("a.b-c.d")
+                && !is_dns_subdomain("a..b")
+                && !is_dns_subdomain("Bad_Name")
+        );
         assert!(is_qualified_name("karpenter.sh/x_y.Z") && is_qualified_name("app"));
-        assert!(!is_qualified_name("a/b/c") && !is_qualified_name("/x") && !is_qualified_name("x/"));
+        assert!(
+            !is_qualified_name("a/b/c") && !is_qualified_name("/x") && !is_qualified_name("x/")
+        );
         assert!(label_value_error("").is_none() && label_value_error("A_1.b").is_none());
         assert!(label_value_error("-x").is_some() && label_value_error(&"a".repeat(64)).is_some());
     }

@@ -11,18 +11,27 @@ const IMMUTABLE: &str = "pod updates may not change fields other than `spec.cont
 
 /// A pod template.
 pub(super) fn template(template: &Value, path: &str, errors: &mut Vec<FieldError>) {
-    labels(&template["metadata"]["labels"], &format!("{path}.metadata.labels"), errors);
+    labels(
+        &template["metadata"]["labels"],
+        &format!("{path}.metadata.labels"),
+        errors,
+    );
     spec(&template["spec"], &format!("{path}.spec"), errors);
 }
 
 /// A pod's spec.
 pub(super) fn spec(spec: &Value, path: &str, errors: &mut Vec<FieldError>) {
-    let containers = spec["containers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let containers = spec["containers"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     if containers.is_empty() {
         errors.push(FieldError::required(format!("{path}.containers"), ""));
     }
     let volumes = spec["volumes"].as_array().into_iter().flatten();
-    let volumes: Vec<&str> = volumes.filter_map(|volume| volume["name"].as_str()).collect();
+    let volumes: Vec<&str> = volumes
+        .filter_map(|volume| volume["name"].as_str())
+        .collect();
     for field in ["initContainers", "containers"] {
         let mut seen: Vec<&str> = Vec::new();
         for (index, item) in spec[field].as_array().into_iter().flatten().enumerate() {
@@ -30,32 +39,67 @@ pub(super) fn spec(spec: &Value, path: &str, errors: &mut Vec<FieldError>) {
             container(item, &path, &volumes, errors);
             let name = item["name"].as_str().unwrap_or_default();
             if seen.contains(&name) {
-                errors.push(FieldError::value(format!("{path}.name"), Fault::Duplicate, &name.into(), ""));
+                errors.push(FieldError::value(
+                    format!("{path}.name"),
+                    Fault::Duplicate,
+                    &name.into(),
+                    "",
+                ));
             }
             seen.push(name);
         }
     }
-    for (index, toleration) in spec["tolerations"].as_array().into_iter().flatten().enumerate() {
+    for (index, toleration) in spec["tolerations"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .enumerate()
+    {
         check_toleration(toleration, &format!("{path}.tolerations[{index}]"), errors);
     }
-    choice(spec, "restartPolicy", path, &["Always", "OnFailure", "Never"], errors);
+    choice(
+        spec,
+        "restartPolicy",
+        path,
+        &["Always", "OnFailure", "Never"],
+        errors,
+    );
     let policies = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
     choice(spec, "dnsPolicy", path, &policies, errors);
-    if spec["terminationGracePeriodSeconds"].as_i64().is_some_and(|seconds| seconds < 0) {
+    if spec["terminationGracePeriodSeconds"]
+        .as_i64()
+        .is_some_and(|seconds| seconds < 0)
+    {
         let at = format!("{path}.terminationGracePeriodSeconds");
         let detail = "must be greater than or equal to 0";
-        errors.push(FieldError::invalid(at, &spec["terminationGracePeriodSeconds"], detail));
+        errors.push(FieldError::invalid(
+            at,
+            &spec["terminationGracePeriodSeconds"],
+            detail,
+        ));
     }
-    labels(&spec["nodeSelector"], &format!("{path}.nodeSelector"), errors);
+    labels(
+        &spec["nodeSelector"],
+        &format!("{path}.nodeSelector"),
+        errors,
+    );
     affinity(&spec["affinity"], &format!("{path}.affinity"), errors);
-    spread(&spec["topologySpreadConstraints"], &format!("{path}.topologySpreadConstraints"), errors);
+    spread(
+        &spec["topologySpreadConstraints"],
+        &format!("{path}.topologySpreadConstraints"),
+        errors,
+    );
 }
 
 fn choice(spec: &Value, field: &str, path: &str, supported: &[&str], errors: &mut Vec<FieldError>) {
     if let Some(text) = spec[field].as_str()
         && !supported.contains(&text)
     {
-        errors.push(FieldError::not_supported(format!("{path}.{field}"), &spec[field], supported));
+        errors.push(FieldError::not_supported(
+            format!("{path}.{field}"),
+            &spec[field],
+            supported,
+        ));
     }
 }
 
@@ -64,13 +108,28 @@ fn container(container: &Value, path: &str, volumes: &[&str], errors: &mut Vec<F
     if text("name").is_empty() {
         errors.push(FieldError::required(format!("{path}.name"), ""));
     } else if !is_dns_label(text("name")) {
-        errors.push(FieldError::invalid(format!("{path}.name"), &container["name"], names::DNS_LABEL));
+        errors.push(FieldError::invalid(
+            format!("{path}.name"),
+            &container["name"],
+            names::DNS_LABEL,
+        ));
     }
     if text("image").is_empty() {
         errors.push(FieldError::required(format!("{path}.image"), ""));
     }
-    choice(container, "imagePullPolicy", path, &["Always", "IfNotPresent", "Never"], errors);
-    for (index, port) in container["ports"].as_array().into_iter().flatten().enumerate() {
+    choice(
+        container,
+        "imagePullPolicy",
+        path,
+        &["Always", "IfNotPresent", "Never"],
+        errors,
+    );
+    for (index, port) in container["ports"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .enumerate()
+    {
         let at = format!("{path}.ports[{index}].containerPort");
         match port["containerPort"].as_i64() {
             None | Some(0) => errors.push(FieldError::required(at, "")),
@@ -81,7 +140,12 @@ fn container(container: &Value, path: &str, volumes: &[&str], errors: &mut Vec<F
             }
         }
     }
-    for (index, mount) in container["volumeMounts"].as_array().into_iter().flatten().enumerate() {
+    for (index, mount) in container["volumeMounts"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .enumerate()
+    {
         let name = mount["name"].as_str().unwrap_or_default();
         let at = format!("{path}.volumeMounts[{index}].name");
         if name.is_empty() {
@@ -90,7 +154,11 @@ fn container(container: &Value, path: &str, volumes: &[&str], errors: &mut Vec<F
             errors.push(FieldError::value(at, Fault::NotFound, &mount["name"], ""));
         }
     }
-    resources(&container["resources"], &format!("{path}.resources"), errors);
+    resources(
+        &container["resources"],
+        &format!("{path}.resources"),
+        errors,
+    );
 }
 
 fn resources(resources: &Value, path: &str, errors: &mut Vec<FieldError>) {
@@ -98,29 +166,50 @@ fn resources(resources: &Value, path: &str, errors: &mut Vec<FieldError>) {
         for (name, value) in resources[part].as_object().into_iter().flatten() {
             let at = format!("{path}.{part}[{name}]");
             if quantity::of(value).is_some_and(|amount| amount < 0) {
-                errors.push(FieldError::invalid(&at, value, "must be greater than or equal to 0"));
+                errors.push(FieldError::invalid(
+                    &at,
+                    value,
+                    "must be greater than or equal to 0",
+                ));
             }
             let standard = matches!(name.as_str(), "cpu" | "memory" | "ephemeral-storage")
                 || name.starts_with("hugepages-");
             if !standard && !name.contains('/') {
                 let name = Value::from(name.as_str());
-                errors.push(FieldError::invalid(&at, &name, "must be a standard resource type or fully qualified"));
-                errors.push(FieldError::invalid(&at, &name, "must be a standard resource for containers"));
+                errors.push(FieldError::invalid(
+                    &at,
+                    &name,
+                    "must be a standard resource type or fully qualified",
+                ));
+                errors.push(FieldError::invalid(
+                    &at,
+                    &name,
+                    "must be a standard resource for containers",
+                ));
             }
         }
     }
     let limits = resources["limits"].as_object().into_iter().flatten();
     for (name, limit) in limits {
-        let Some(request) = resources["requests"].get(name) else { continue };
+        let Some(request) = resources["requests"].get(name) else {
+            continue;
+        };
         let at = format!("{path}.requests");
         let (requested, limited) = (quantity::of(request), quantity::of(limit));
         if requested > limited {
-            let shown = request.as_str().map_or_else(|| request.to_string(), str::to_owned);
-            let limit = limit.as_str().map_or_else(|| limit.to_string(), str::to_owned);
+            let shown = request
+                .as_str()
+                .map_or_else(|| request.to_string(), str::to_owned);
+            let limit = limit
+                .as_str()
+                .map_or_else(|| limit.to_string(), str::to_owned);
             let detail = format!("must be less than or equal to {name} limit of {limit}");
             errors.push(FieldError::invalid(at, &shown.into(), &detail));
         } else if name.contains('/') && requested != limited {
-            let detail = format!("must be equal to {name} limit of {}", limit.as_str().unwrap_or_default());
+            let detail = format!(
+                "must be equal to {name} limit of {}",
+                limit.as_str().unwrap_or_default()
+            );
             errors.push(FieldError::invalid(at, request, &detail));
         }
     }
@@ -129,7 +218,11 @@ fn resources(resources: &Value, path: &str, errors: &mut Vec<FieldError>) {
 fn check_toleration(toleration: &Value, path: &str, errors: &mut Vec<FieldError>) {
     let text = |field: &str| toleration[field].as_str().unwrap_or_default();
     if !text("key").is_empty() && !is_qualified_name(text("key")) {
-        errors.push(FieldError::invalid(format!("{path}.key"), &toleration["key"], names::QUALIFIED_NAME));
+        errors.push(FieldError::invalid(
+            format!("{path}.key"),
+            &toleration["key"],
+            names::QUALIFIED_NAME,
+        ));
     }
     match text("operator") {
         "Exists" if !text("value").is_empty() => errors.push(FieldError::invalid(
@@ -150,7 +243,11 @@ fn check_toleration(toleration: &Value, path: &str, errors: &mut Vec<FieldError>
         )),
     }
     if let Some(detail) = label_value_error(text("value")) {
-        errors.push(FieldError::invalid(format!("{path}.value"), &toleration["value"], &detail));
+        errors.push(FieldError::invalid(
+            format!("{path}.value"),
+            &toleration["value"],
+            &detail,
+        ));
     }
     match text("effect") {
         "" | "NoSchedule" | "PreferNoSchedule" | "NoExecute" => {}
@@ -162,7 +259,11 @@ fn check_toleration(toleration: &Value, path: &str, errors: &mut Vec<FieldError>
     }
     if toleration["tolerationSeconds"].is_i64() && text("effect") != "NoExecute" {
         let detail = "effect must be 'NoExecute' when `tolerationSeconds` is set";
-        errors.push(FieldError::invalid(format!("{path}.effect"), &toleration["effect"], detail));
+        errors.push(FieldError::invalid(
+            format!("{path}.effect"),
+            &toleration["effect"],
+            detail,
+        ));
     }
 }
 
@@ -170,10 +271,18 @@ fn affinity(affinity: &Value, path: &str, errors: &mut Vec<FieldError>) {
     let node = &affinity["nodeAffinity"];
     let hard = &node["requiredDuringSchedulingIgnoredDuringExecution"];
     if hard.is_object() {
-        let path = format!("{path}.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms");
-        let terms = hard["nodeSelectorTerms"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let path = format!(
+            "{path}.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms"
+        );
+        let terms = hard["nodeSelectorTerms"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         if terms.is_empty() {
-            errors.push(FieldError::required(&path, "must have at least one node selector term"));
+            errors.push(FieldError::required(
+                &path,
+                "must have at least one node selector term",
+            ));
         }
         for (index, term) in terms.iter().enumerate() {
             node_term(term, &format!("{path}[{index}]"), errors);
@@ -181,36 +290,57 @@ fn affinity(affinity: &Value, path: &str, errors: &mut Vec<FieldError>) {
     }
     let soft = &node["preferredDuringSchedulingIgnoredDuringExecution"];
     for (index, term) in soft.as_array().into_iter().flatten().enumerate() {
-        let path = format!("{path}.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution[{index}]");
+        let path =
+            format!("{path}.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution[{index}]");
         weight(term, &path, errors);
         node_term(&term["preference"], &format!("{path}.preference"), errors);
     }
     for kind in ["podAffinity", "podAntiAffinity"] {
         let hard = &affinity[kind]["requiredDuringSchedulingIgnoredDuringExecution"];
         for (index, term) in hard.as_array().into_iter().flatten().enumerate() {
-            let path = format!("{path}.{kind}.requiredDuringSchedulingIgnoredDuringExecution[{index}]");
+            let path =
+                format!("{path}.{kind}.requiredDuringSchedulingIgnoredDuringExecution[{index}]");
             pod_term(term, &path, errors);
         }
         let soft = &affinity[kind]["preferredDuringSchedulingIgnoredDuringExecution"];
         for (index, term) in soft.as_array().into_iter().flatten().enumerate() {
-            let path = format!("{path}.{kind}.preferredDuringSchedulingIgnoredDuringExecution[{index}]");
+            let path =
+                format!("{path}.{kind}.preferredDuringSchedulingIgnoredDuringExecution[{index}]");
             weight(term, &path, errors);
-            pod_term(&term["podAffinityTerm"], &format!("{path}.podAffinityTerm"), errors);
+            pod_term(
+                &term["podAffinityTerm"],
+                &format!("{path}.podAffinityTerm"),
+                errors,
+            );
         }
     }
 }
 
 fn weight(term: &Value, path: &str, errors: &mut Vec<FieldError>) {
-    if !term["weight"].as_i64().is_some_and(|weight| (1..=100).contains(&weight)) {
-        errors.push(FieldError::invalid(format!("{path}.weight"), &term["weight"], "must be in the range 1-100"));
+    if !term["weight"]
+        .as_i64()
+        .is_some_and(|weight| (1..=100).contains(&weight))
+    {
+        errors.push(FieldError::invalid(
+            format!("{path}.weight"),
+            &term["weight"],
+            "must be in the range 1-100",
+        ));
     }
 }
 
 fn pod_term(term: &Value, path: &str, errors: &mut Vec<FieldError>) {
     if term["topologyKey"].as_str().unwrap_or_default().is_empty() {
-        errors.push(FieldError::required(format!("{path}.topologyKey"), "can not be empty"));
+        errors.push(FieldError::required(
+            format!("{path}.topologyKey"),
+            "can not be empty",
+        ));
     }
-    label_selector(&term["labelSelector"], &format!("{path}.labelSelector"), errors);
+    label_selector(
+        &term["labelSelector"],
+        &format!("{path}.labelSelector"),
+        errors,
+    );
 }
 
 fn node_term(term: &Value, path: &str, errors: &mut Vec<FieldError>) {
@@ -240,7 +370,11 @@ fn node_term(term: &Value, path: &str, errors: &mut Vec<FieldError>) {
             }
             let key = expression["key"].as_str().unwrap_or_default();
             if part == "matchExpressions" && !is_qualified_name(key) {
-                errors.push(FieldError::invalid(format!("{path}.key"), &key.into(), names::QUALIFIED_NAME));
+                errors.push(FieldError::invalid(
+                    format!("{path}.key"),
+                    &key.into(),
+                    names::QUALIFIED_NAME,
+                ));
             }
         }
     }
@@ -250,17 +384,39 @@ fn spread(constraints: &Value, path: &str, errors: &mut Vec<FieldError>) {
     for (index, constraint) in constraints.as_array().into_iter().flatten().enumerate() {
         let path = format!("{path}[{index}]");
         if constraint["maxSkew"].as_i64().is_none_or(|skew| skew <= 0) {
-            errors.push(FieldError::invalid(format!("{path}.maxSkew"), &constraint["maxSkew"], "must be greater than zero"));
+            errors.push(FieldError::invalid(
+                format!("{path}.maxSkew"),
+                &constraint["maxSkew"],
+                "must be greater than zero",
+            ));
         }
-        if constraint["topologyKey"].as_str().unwrap_or_default().is_empty() {
-            errors.push(FieldError::required(format!("{path}.topologyKey"), "can not be empty"));
+        if constraint["topologyKey"]
+            .as_str()
+            .unwrap_or_default()
+            .is_empty()
+        {
+            errors.push(FieldError::required(
+                format!("{path}.topologyKey"),
+                "can not be empty",
+            ));
         }
         let supported = ["DoNotSchedule", "ScheduleAnyway"];
-        if !constraint["whenUnsatisfiable"].as_str().is_some_and(|text| supported.contains(&text)) {
+        if !constraint["whenUnsatisfiable"]
+            .as_str()
+            .is_some_and(|text| supported.contains(&text))
+        {
             let at = format!("{path}.whenUnsatisfiable");
-            errors.push(FieldError::not_supported(at, &constraint["whenUnsatisfiable"], &supported));
+            errors.push(FieldError::not_supported(
+                at,
+                &constraint["whenUnsatisfiable"],
+                &supported,
+            ));
         }
-        label_selector(&constraint["labelSelector"], &format!("{path}.labelSelector"), errors);
+        label_selector(
+            &constraint["labelSelector"],
+            &format!("{path}.labelSelector"),
+            errors,
+        );
     }
 }
 
@@ -270,23 +426,39 @@ pub(super) fn update(new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
     if new == old {
         return;
     }
-    let gated = old["schedulingGates"].as_array().is_some_and(|gates| !gates.is_empty());
+    let gated = old["schedulingGates"]
+        .as_array()
+        .is_some_and(|gates| !gates.is_empty());
     if frozen(new, gated) != frozen(old, gated) {
         errors.push(FieldError::forbidden("spec", IMMUTABLE));
     }
     let tolerations = |spec: &Value| spec["tolerations"].as_array().cloned().unwrap_or_default();
     let kept = tolerations(new);
-    if !tolerations(old).iter().all(|own| kept.iter().any(|new| new["key"] == own["key"] && new["effect"] == own["effect"])) {
+    if !tolerations(old).iter().all(|own| {
+        kept.iter()
+            .any(|new| new["key"] == own["key"] && new["effect"] == own["effect"])
+    }) {
         errors.push(FieldError::forbidden(
             "spec.tolerations",
             "existing toleration can not be modified except its tolerationSeconds",
         ));
     }
-    let gates = |spec: &Value| spec["schedulingGates"].as_array().cloned().unwrap_or_default();
+    let gates = |spec: &Value| {
+        spec["schedulingGates"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default()
+    };
     let before = gates(old);
-    let added: Vec<Value> = gates(new).into_iter().filter(|gate| !before.contains(gate)).collect();
+    let added: Vec<Value> = gates(new)
+        .into_iter()
+        .filter(|gate| !before.contains(gate))
+        .collect();
     if !added.is_empty() {
-        let detail = format!("only deletion is allowed, but found new scheduling gates {}", json!(added));
+        let detail = format!(
+            "only deletion is allowed, but found new scheduling gates {}",
+            json!(added)
+        );
         errors.push(FieldError::forbidden("spec.schedulingGates", &detail));
     }
 }
@@ -303,7 +475,12 @@ fn frozen(spec: &Value, gated: bool) -> Value {
         }
     }
     if let Some(map) = spec.as_object_mut() {
-        for field in ["activeDeadlineSeconds", "tolerations", "schedulingGates", "terminationGracePeriodSeconds"] {
+        for field in [
+            "activeDeadlineSeconds",
+            "tolerations",
+            "schedulingGates",
+            "terminationGracePeriodSeconds",
+        ] {
             map.remove(field);
         }
         if gated {

@@ -106,7 +106,11 @@ impl<V: Clone> Default for Store<V> {
 impl<V: Clone> Store<V> {
     /// An empty store at revision 0.
     pub fn new() -> Self {
-        Self { revision: 0, floor: 0, spaces: Vec::new() }
+        Self {
+            revision: 0,
+            floor: 0,
+            spaces: Vec::new(),
+        }
     }
 
     /// The newest revision.
@@ -181,7 +185,12 @@ impl<V: Clone> Store<V> {
         if revision < floor {
             return Err(Compacted { floor });
         }
-        for change in space.log.iter().rev().take_while(|change| change.revision > revision) {
+        for change in space
+            .log
+            .iter()
+            .rev()
+            .take_while(|change| change.revision > revision)
+        {
             if change.key.starts_with(prefix) {
                 match &change.before {
                     Some(before) => state.insert(Arc::clone(&change.key), before.clone()),
@@ -208,13 +217,20 @@ impl<V: Clone> Store<V> {
             let start = space.log.partition_point(|change| change.revision <= since);
             space.log.range(start..)
         });
-        Ok(log.into_iter().flatten().filter(move |change| change.key.starts_with(prefix)))
+        Ok(log
+            .into_iter()
+            .flatten()
+            .filter(move |change| change.key.starts_with(prefix)))
     }
 
     /// The revision of the newest kept change of a space; 0 when it has none.
     pub fn last_change(&self, space: SpaceId) -> u64 {
-        self.space(space)
-            .map_or(0, |space| space.log.back().map_or(space.floor, |change| change.revision))
+        self.space(space).map_or(0, |space| {
+            space
+                .log
+                .back()
+                .map_or(space.floor, |change| change.revision)
+        })
     }
 
     /// Writes a value and returns its revision.
@@ -229,10 +245,24 @@ impl<V: Clone> Store<V> {
         self.revision += 1;
         let revision = self.revision;
         let space = self.space_mut(space);
-        let key = before.as_ref().map_or_else(|| Arc::from(key), |(key, _)| Arc::clone(key));
-        space.live.insert(Arc::clone(&key), Versioned { revision, value: value.clone() });
+        let key = before
+            .as_ref()
+            .map_or_else(|| Arc::from(key), |(key, _)| Arc::clone(key));
+        space.live.insert(
+            Arc::clone(&key),
+            Versioned {
+                revision,
+                value: value.clone(),
+            },
+        );
         let before = before.map(|(_, versioned)| versioned);
-        space.record(Change { revision, key, before, value, deleted: false });
+        space.record(Change {
+            revision,
+            key,
+            before,
+            value,
+            deleted: false,
+        });
         Ok(revision)
     }
 
@@ -246,12 +276,20 @@ impl<V: Clone> Store<V> {
         expect: Expect,
         last: V,
     ) -> Result<u64, Mismatch> {
-        let (key, before) = self.checked(space, key, expect)?.ok_or(Mismatch { found: None })?;
+        let (key, before) = self
+            .checked(space, key, expect)?
+            .ok_or(Mismatch { found: None })?;
         self.revision += 1;
         let revision = self.revision;
         let space = self.space_mut(space);
         space.live.remove(&key);
-        space.record(Change { revision, key, before: Some(before), value: last, deleted: true });
+        space.record(Change {
+            revision,
+            key,
+            before: Some(before),
+            value: last,
+            deleted: true,
+        });
         Ok(revision)
     }
 
@@ -259,7 +297,9 @@ impl<V: Clone> Store<V> {
     pub fn compact(&mut self, revision: u64) {
         self.floor = self.floor.max(revision.min(self.revision));
         for space in &mut self.spaces {
-            let keep = space.log.partition_point(|change| change.revision <= self.floor);
+            let keep = space
+                .log
+                .partition_point(|change| change.revision <= self.floor);
             space.log.drain(..keep);
         }
     }
@@ -270,7 +310,9 @@ impl<V: Clone> Store<V> {
         key: &str,
         expect: Expect,
     ) -> Result<Option<(Arc<str>, Versioned<V>)>, Mismatch> {
-        let found = self.space(space).and_then(|space| space.live.get_key_value(key));
+        let found = self
+            .space(space)
+            .and_then(|space| space.live.get_key_value(key));
         let revision = found.map(|(_, value)| value.revision);
         let met = match expect {
             Expect::Any => true,
@@ -290,9 +332,15 @@ impl<V: Clone> Store<V> {
     fn space_mut(&mut self, space: SpaceId) -> &mut Space<V> {
         let index = space.0 as usize;
         while self.spaces.len() <= index {
-            self.spaces.push(Space { live: BTreeMap::new(), log: VecDeque::new(), floor: 0 });
+            self.spaces.push(Space {
+                live: BTreeMap::new(),
+                log: VecDeque::new(),
+                floor: 0,
+            });
         }
-        self.spaces.get_mut(index).expect("grown to the index just above")
+        self.spaces
+            .get_mut(index)
+            .expect("grown to the index just above")
     }
 }
 

@@ -29,7 +29,10 @@ fn key(number: u8) -> String {
 type State = BTreeMap<String, u16>;
 
 fn live(store: &Store<u16>, prefix: &str) -> State {
-    store.range(SPACE, prefix, None).map(|(key, v)| (key.to_string(), v.value)).collect()
+    store
+        .range(SPACE, prefix, None)
+        .map(|(key, v)| (key.to_string(), v.value))
+        .collect()
 }
 
 proptest! {
@@ -88,13 +91,25 @@ proptest! {
 fn expectations_guard_writes_and_a_refused_write_moves_nothing() {
     let mut store = Store::new();
     assert_eq!(store.put(SPACE, "k", Expect::Absent, 1), Ok(1));
-    assert_eq!(store.put(SPACE, "k", Expect::Absent, 2), Err(Mismatch { found: Some(1) }));
-    assert_eq!(store.put(SPACE, "k", Expect::Revision(7), 2), Err(Mismatch { found: Some(1) }));
+    assert_eq!(
+        store.put(SPACE, "k", Expect::Absent, 2),
+        Err(Mismatch { found: Some(1) })
+    );
+    assert_eq!(
+        store.put(SPACE, "k", Expect::Revision(7), 2),
+        Err(Mismatch { found: Some(1) })
+    );
     assert_eq!(store.revision(), 1);
     assert_eq!(store.put(SPACE, "k", Expect::Revision(1), 2), Ok(2));
-    assert_eq!(store.delete(SPACE, "k", Expect::Revision(1), 2), Err(Mismatch { found: Some(2) }));
+    assert_eq!(
+        store.delete(SPACE, "k", Expect::Revision(1), 2),
+        Err(Mismatch { found: Some(2) })
+    );
     assert_eq!(store.delete(SPACE, "k", Expect::Any, 2), Ok(3));
-    assert_eq!(store.delete(SPACE, "k", Expect::Any, 2), Err(Mismatch { found: None }));
+    assert_eq!(
+        store.delete(SPACE, "k", Expect::Any, 2),
+        Err(Mismatch { found: None })
+    );
     assert_eq!(store.revision(), 3);
 }
 
@@ -105,7 +120,10 @@ fn a_page_starts_after_its_key_and_stays_within_its_prefix() {
         store.put(SPACE, name, Expect::Any, 0).unwrap();
     }
     let keys = |prefix: &str, after: Option<&str>| -> Vec<String> {
-        store.range(SPACE, prefix, after).map(|(key, _)| key.to_string()).collect()
+        store
+            .range(SPACE, prefix, after)
+            .map(|(key, _)| key.to_string())
+            .collect()
     };
     assert_eq!(keys("a/", None), ["a/1", "a/2"]);
     assert_eq!(keys("a/", Some("a/1")), ["a/2"]);
@@ -119,6 +137,14 @@ fn spaces_share_the_counter_but_not_the_history() {
     store.put(SpaceId(0), "k", Expect::Any, 1).unwrap();
     store.put(SpaceId(1), "k", Expect::Any, 2).unwrap();
     assert_eq!(store.changes(SpaceId(0), "", 0).unwrap().count(), 1);
-    assert_eq!(store.changes(SpaceId(1), "", 1).unwrap().next().unwrap().revision, 2);
+    assert_eq!(
+        store
+            .changes(SpaceId(1), "", 1)
+            .unwrap()
+            .next()
+            .unwrap()
+            .revision,
+        2
+    );
     assert_eq!(store.last_change(SpaceId(0)), 1);
 }

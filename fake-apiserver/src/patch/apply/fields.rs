@@ -17,7 +17,10 @@ pub(super) struct Fields {
 
 impl Fields {
     fn leaf() -> Self {
-        Self { own: true, children: BTreeMap::new() }
+        Self {
+            own: true,
+            children: BTreeMap::new(),
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -26,7 +29,9 @@ impl Fields {
 
     pub(super) fn from_json(value: &Value) -> Self {
         let mut fields = Self::default();
-        let Some(map) = value.as_object() else { return fields };
+        let Some(map) = value.as_object() else {
+            return fields;
+        };
         if map.is_empty() {
             fields.own = true;
         }
@@ -65,7 +70,10 @@ impl Fields {
     }
 
     pub(super) fn minus(&self, other: &Self) -> Self {
-        let mut result = Self { own: self.own && !other.own, children: BTreeMap::new() };
+        let mut result = Self {
+            own: self.own && !other.own,
+            children: BTreeMap::new(),
+        };
         for (step, child) in &self.children {
             let rest = match other.children.get(step) {
                 Some(other) => child.minus(other),
@@ -79,7 +87,10 @@ impl Fields {
     }
 
     pub(super) fn intersection(&self, other: &Self) -> Self {
-        let mut result = Self { own: self.own && other.own, children: BTreeMap::new() };
+        let mut result = Self {
+            own: self.own && other.own,
+            children: BTreeMap::new(),
+        };
         for (step, child) in &self.children {
             if let Some(other) = other.children.get(step) {
                 let both = child.intersection(other);
@@ -96,7 +107,10 @@ impl Fields {
         if other.own && other.children.is_empty() {
             return Self::default();
         }
-        let mut result = Self { own: self.own && !other.own, children: BTreeMap::new() };
+        let mut result = Self {
+            own: self.own && !other.own,
+            children: BTreeMap::new(),
+        };
         for (step, child) in &self.children {
             let rest = match other.children.get(step) {
                 Some(other) => child.minus_covered(other),
@@ -118,7 +132,10 @@ impl Fields {
     fn filter(&self, path: &mut Vec<String>, keep: &mut impl FnMut(&[String]) -> bool) -> Self {
         // containers differ when something inside does; only leaves are compared
         let own = self.own && self.children.is_empty() && keep(path);
-        let mut result = Self { own, children: BTreeMap::new() };
+        let mut result = Self {
+            own,
+            children: BTreeMap::new(),
+        };
         for (step, child) in &self.children {
             path.push(step.clone());
             let kept = child.filter(path, keep);
@@ -161,7 +178,10 @@ fn shown(step: &str) -> String {
     if let Some(value) = step.strip_prefix("v:") {
         return format!("[={value}]");
     }
-    let keys: Value = step.strip_prefix("k:").and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let keys: Value = step
+        .strip_prefix("k:")
+        .and_then(|text| serde_json::from_str(text).ok())
+        .unwrap_or_default();
     let mut text = String::from("[");
     for (index, (key, value)) in keys.as_object().into_iter().flatten().enumerate() {
         let comma = if index > 0 { "," } else { "" };
@@ -187,9 +207,7 @@ pub(super) fn list_form(node: Option<&Node>) -> ListForm<'_> {
 }
 
 pub(super) fn is_atomic_map(node: Option<&Node>) -> bool {
-    node.is_some_and(|node| {
-        node.atomic_map || !matches!(node.kind, Type::Object | Type::Any)
-    })
+    node.is_some_and(|node| node.atomic_map || !matches!(node.kind, Type::Object | Type::Any))
 }
 
 /// The step of an item of an associative list.
@@ -198,18 +216,28 @@ pub(super) fn key_step(item: &Value, keys: &[String]) -> String {
         .iter()
         .filter_map(|key| {
             // `protocol` is a key of ports and has a default
-            let value = item.get(key).cloned().or_else(|| (key == "protocol").then(|| "TCP".into()))?;
+            let value = item
+                .get(key)
+                .cloned()
+                .or_else(|| (key == "protocol").then(|| "TCP".into()))?;
             Some((key.clone(), value))
         })
         .collect();
     format!("k:{}", Value::Object(keys))
 }
 
-pub(super) fn child_node<'a>(node: Option<&'a Node>, schema: Option<&'a Schema>, name: &str) -> Option<&'a Node> {
+pub(super) fn child_node<'a>(
+    node: Option<&'a Node>,
+    schema: Option<&'a Schema>,
+    name: &str,
+) -> Option<&'a Node> {
     schema?.field(node?, name)
 }
 
-pub(super) fn item_node<'a>(node: Option<&'a Node>, schema: Option<&'a Schema>) -> Option<&'a Node> {
+pub(super) fn item_node<'a>(
+    node: Option<&'a Node>,
+    schema: Option<&'a Schema>,
+) -> Option<&'a Node> {
     schema?.item(node?)
 }
 
@@ -221,13 +249,19 @@ pub(super) fn fields_of(value: &Value, node: Option<&Node>, schema: Option<&Sche
                 let child = child_node(node, schema, name);
                 (format!("f:{name}"), fields_of(value, child, schema))
             });
-            Fields { own: false, children: children.collect() }
+            Fields {
+                own: false,
+                children: children.collect(),
+            }
         }
         Value::Array(items) if !items.is_empty() => match list_form(node) {
             ListForm::Atomic => Fields::leaf(),
             ListForm::Set => Fields {
                 own: false,
-                children: items.iter().map(|item| (format!("v:{item}"), Fields::leaf())).collect(),
+                children: items
+                    .iter()
+                    .map(|item| (format!("v:{item}"), Fields::leaf()))
+                    .collect(),
             },
             ListForm::Map(keys) => {
                 let child = item_node(node, schema);
@@ -236,7 +270,10 @@ pub(super) fn fields_of(value: &Value, node: Option<&Node>, schema: Option<&Sche
                     fields.own = true;
                     (key_step(item, keys), fields)
                 });
-                Fields { own: false, children: items.collect() }
+                Fields {
+                    own: false,
+                    children: items.collect(),
+                }
             }
         },
         _ => Fields::leaf(),
@@ -244,7 +281,13 @@ pub(super) fn fields_of(value: &Value, node: Option<&Node>, schema: Option<&Sche
 }
 
 /// Containers every object of their kind has: their appearance is nobody's doing.
-const ALWAYS_THERE: &[&str] = &["f:metadata", "f:spec", "f:status", "f:template", "f:strategy"];
+const ALWAYS_THERE: &[&str] = &[
+    "f:metadata",
+    "f:spec",
+    "f:status",
+    "f:template",
+    "f:strategy",
+];
 
 /// What a write added or changed, and what it removed.
 pub(super) fn compare(
@@ -273,7 +316,9 @@ pub(super) fn compare(
         }
     };
     match (left, right) {
-        (Value::Object(left), Value::Object(right)) if !is_atomic_map(node) && !right.is_empty() => {
+        (Value::Object(left), Value::Object(right))
+            if !is_atomic_map(node) && !right.is_empty() =>
+        {
             let mut names: Vec<&String> = left.keys().chain(right.keys()).collect();
             names.sort_unstable();
             names.dedup();
@@ -319,7 +364,10 @@ fn compare_lists(
         ListForm::Map(keys) => {
             let child = item_node(node, schema);
             let find = |items: &'_ [Value], step: &str| -> Option<Value> {
-                items.iter().find(|item| key_step(item, keys) == step).cloned()
+                items
+                    .iter()
+                    .find(|item| key_step(item, keys) == step)
+                    .cloned()
             };
             for item in right {
                 let step = key_step(item, keys);

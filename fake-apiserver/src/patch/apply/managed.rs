@@ -34,7 +34,13 @@ pub(super) struct Entries(Vec<Entry>);
 impl Entries {
     pub(super) fn of(object: Option<&Value>) -> Self {
         let entries = object.and_then(|object| object["metadata"]["managedFields"].as_array());
-        Self(entries.into_iter().flatten().filter_map(Entry::parse).collect())
+        Self(
+            entries
+                .into_iter()
+                .flatten()
+                .filter_map(Entry::parse)
+                .collect(),
+        )
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -63,20 +69,25 @@ impl Entries {
         operation: Operation,
     ) -> impl Iterator<Item = (usize, String, &'a Fields)> {
         let others = self.0.iter().enumerate();
-        others.filter(move |(_, entry)| !entry.is_of(call, operation)).map(|(index, entry)| {
-            let mut shown = format!("\"{}\"", entry.manager);
-            if !entry.subresource.is_empty() {
-                shown.push_str(&format!(" with subresource \"{}\"", entry.subresource));
-            }
-            if entry.operation == Operation::Update {
-                shown.push_str(&format!(" using {}", entry.api_version));
-            }
-            (index, shown, &entry.fields)
-        })
+        others
+            .filter(move |(_, entry)| !entry.is_of(call, operation))
+            .map(|(index, entry)| {
+                let mut shown = format!("\"{}\"", entry.manager);
+                if !entry.subresource.is_empty() {
+                    shown.push_str(&format!(" with subresource \"{}\"", entry.subresource));
+                }
+                if entry.operation == Operation::Update {
+                    shown.push_str(&format!(" using {}", entry.api_version));
+                }
+                (index, shown, &entry.fields)
+            })
     }
 
     pub(super) fn fields_of(&self, call: &Call<'_>, operation: Operation) -> Option<Fields> {
-        self.0.iter().find(|entry| entry.is_of(call, operation)).map(|entry| entry.fields.clone())
+        self.0
+            .iter()
+            .find(|entry| entry.is_of(call, operation))
+            .map(|entry| entry.fields.clone())
     }
 
     pub(super) fn others(&self, call: &Call<'_>, operation: Operation) -> Fields {
@@ -129,12 +140,18 @@ impl Entries {
     }
 
     fn cap(&mut self) {
-        let updates = self.0.iter().filter(|entry| entry.operation == Operation::Update).count();
+        let updates = self
+            .0
+            .iter()
+            .filter(|entry| entry.operation == Operation::Update)
+            .count();
         if updates <= UPDATES_MAX {
             return;
         }
-        let (mut updates, rest): (Vec<Entry>, Vec<Entry>) =
-            self.0.drain(..).partition(|entry| entry.operation == Operation::Update);
+        let (mut updates, rest): (Vec<Entry>, Vec<Entry>) = self
+            .0
+            .drain(..)
+            .partition(|entry| entry.operation == Operation::Update);
         updates.sort_by(|left, right| left.time.cmp(&right.time));
         let recent = updates.split_off(updates.len() - (UPDATES_MAX - 1));
         let merged = updates.into_iter().reduce(|all, entry| Entry {
@@ -221,7 +238,9 @@ pub(super) fn strip(mut fields: Fields, call: &Call<'_>) -> Fields {
         "" | "scale" if call.view.has_status() => {
             fields.children.remove("f:status");
         }
-        "status" if call.view.resource.custom => fields.children.retain(|step, _| step == "f:status"),
+        "status" if call.view.resource.custom => {
+            fields.children.retain(|step, _| step == "f:status")
+        }
         "status" => {
             fields.children.remove("f:spec");
         }
@@ -232,16 +251,24 @@ pub(super) fn strip(mut fields: Fields, call: &Call<'_>) -> Fields {
 
 /// Records a write that is not an apply.
 pub(crate) fn track(machine: &Machine, call: &Call<'_>, old: Option<&Value>, new: &mut Value) {
-    let sent = new["metadata"].get("managedFields").and_then(Value::as_array);
+    let sent = new["metadata"]
+        .get("managedFields")
+        .and_then(Value::as_array);
     let reset = sent.is_some_and(|entries| {
-        entries.iter().all(|entry| entry.as_object().is_some_and(serde_json::Map::is_empty))
+        entries
+            .iter()
+            .all(|entry| entry.as_object().is_some_and(serde_json::Map::is_empty))
     });
     if reset && old.is_some() {
         meta::remove(new, "managedFields");
         return;
     }
     let given = Entries::of(Some(new));
-    let mut entries = if given.is_empty() { Entries::of(old) } else { given };
+    let mut entries = if given.is_empty() {
+        Entries::of(old)
+    } else {
+        given
+    };
     if machine.tracking == Tracking::Applied && entries.is_empty() {
         meta::remove(new, "managedFields");
         return;
@@ -267,7 +294,9 @@ pub(crate) fn track(machine: &Machine, call: &Call<'_>, old: Option<&Value>, new
         entry.fields = if mine { kept } else { kept.minus(&changed) };
     }
     if !changed.is_empty() {
-        let mine = entries.fields_of(call, Operation::Update).unwrap_or_default();
+        let mine = entries
+            .fields_of(call, Operation::Update)
+            .unwrap_or_default();
         entries.set(call, Operation::Update, mine.union(&changed));
     }
     entries.write(new);

@@ -2,11 +2,18 @@
 
 use serde_json::{Map, Value};
 
-use super::fields::{Fields, ListForm, child_node, is_atomic_map, item_node, key_step, list_form, position};
+use super::fields::{
+    Fields, ListForm, child_node, is_atomic_map, item_node, key_step, list_form, position,
+};
 use crate::schema::{Node, Schema};
 
 /// Puts `config` into `live` by the list and map types of the schema.
-pub(super) fn merge(live: &mut Value, config: &Value, node: Option<&Node>, schema: Option<&Schema>) {
+pub(super) fn merge(
+    live: &mut Value,
+    config: &Value,
+    node: Option<&Node>,
+    schema: Option<&Schema>,
+) {
     match (&mut *live, config) {
         (Value::Object(own), Value::Object(wanted)) if !is_atomic_map(node) => {
             for (name, value) in wanted {
@@ -31,7 +38,8 @@ pub(super) fn merge(live: &mut Value, config: &Value, node: Option<&Node>, schem
             ListForm::Map(keys) => {
                 let child = item_node(node, schema);
                 for item in wanted {
-                    match position(own, &key_step(item, keys)).and_then(|index| own.get_mut(index)) {
+                    match position(own, &key_step(item, keys)).and_then(|index| own.get_mut(index))
+                    {
                         Some(found) => merge(found, item, child, schema),
                         None => own.push(item.clone()),
                     }
@@ -68,7 +76,9 @@ fn remove_field(map: &mut Map<String, Value>, name: &str, fields: &Fields, still
         map.remove(name);
         return;
     }
-    let Some(child) = map.get_mut(name) else { return };
+    let Some(child) = map.get_mut(name) else {
+        return;
+    };
     remove(child, fields, still);
     let emptied = match child {
         Value::Object(map) => map.is_empty(),

@@ -19,7 +19,6 @@ pub(crate) fn apply(call: &Call<'_>, live: Option<&Value>, config: &Value) -> Re
     let schema = call.view.schema();
     let schema = schema.as_deref();
     let root = schema.map(Schema::root);
-    check_known(call, schema, config)?;
     let wanted = managed::strip(fields_of(config, root, schema), call);
     let mut entries = Entries::of(live);
     if let Some(live) = live
@@ -64,17 +63,23 @@ pub(crate) fn apply(call: &Call<'_>, live: Option<&Value>, config: &Value) -> Re
 }
 
 /// Unknown fields of built-in kinds are always an error of apply.
-fn check_known(call: &Call<'_>, schema: Option<&Schema>, config: &Value) -> Result<()> {
-    let Some(schema) = schema.filter(|_| !call.view.resource.custom) else { return Ok(()) };
+pub(crate) fn check_known(call: &Call<'_>, config: &Value) -> Result<()> {
+    let resource = &call.view.resource;
+    let Some(schema) = call.view.schema().filter(|_| !resource.custom) else {
+        return Ok(());
+    };
     let mut copy = config.clone();
-    let report = crate::schema::decode::prune(&mut copy, schema, &call.view.resource.kind, true);
-    let Some(path) = report.unknown.first() else { return Ok(()) };
-    let namespace = if call.namespace.is_empty() { String::new() } else { call.namespace.to_owned() };
+    let report = crate::schema::decode::prune(&mut copy, &schema, &resource.kind, true);
+    let Some(path) = report.unknown.first() else {
+        return Ok(());
+    };
     Err(Status::plain_error(format!(
-        "failed to create typed patch object ({namespace}/{}; {}, Kind={}): .{path}: field not declared in schema",
+        "failed to create typed patch object ({}/{}; {}/{}, Kind={}): .{path}: field not declared in schema",
+        meta::string(config, "namespace"),
         call.name,
-        call.view.api_version(),
-        call.view.resource.kind,
+        resource.group,
+        call.view.served().name,
+        resource.kind,
     )))
 }
 
@@ -107,9 +112,8 @@ fn conflicts(
     let mut found = Vec::new();
     for (index, shown, owned) in entries.of_others(call, Operation::Apply) {
         let shared = wanted.intersection(owned);
-        let changed = shared.filter_leaves(&mut |path| {
-            fields::get(live, path) != fields::get(config, path)
-        });
+        let changed =
+            shared.filter_leaves(&mut |path| fields::get(live, path) != fields::get(config, path));
         if !changed.is_empty() {
             found.push((index, shown, changed));
         }
@@ -121,7 +125,10 @@ fn report(conflicts: &Conflicts) -> Status {
     let listed: Vec<(String, String)> = conflicts
         .iter()
         .flat_map(|(_, shown, fields)| {
-            fields.paths().into_iter().map(move |path| (shown.clone(), path))
+            fields
+                .paths()
+                .into_iter()
+                .map(move |path| (shown.clone(), path))
         })
         .collect();
     Status::apply_conflict(&listed)
