@@ -71,7 +71,7 @@ pub(crate) fn control(failure: &ControlError) -> Response {
             "ResourceNotFound",
             &failure.to_string(),
         ),
-        ControlError::NotSpot(_) => envelope(
+        ControlError::NotSpot(_) | ControlError::NotAllocated(_) => envelope(
             StatusCode::CONFLICT,
             "OperationNotAllowed",
             &failure.to_string(),
