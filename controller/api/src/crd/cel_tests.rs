@@ -55,9 +55,9 @@ fn broken(schema: &Value, value: &Value, old: Option<&Value>, out: &mut Vec<Stri
         }
     }
     if let (Some(items), Some(schema)) = (value.as_array(), schema.get("items")) {
-        items
-            .iter()
-            .for_each(|item| broken(schema, item, None, out));
+        for item in items {
+            broken(schema, item, None, out);
+        }
     }
 }
 
@@ -135,59 +135,66 @@ fn good_node_pools_pass() {
     assert_eq!(messages(&renamed, Some(&pool)), Vec::<String>::new());
 }
 
+const REQUIREMENTS: &str = "/spec/template/spec/requirements";
+
+/// Each change of a good pool, and the message it must cause.
+fn check(cases: Vec<(&str, Value, &str)>) {
+    for (pointer, value, expected) in cases {
+        let found = messages(&changed(&pool(), pointer, value.clone()), None);
+        assert!(
+            found.iter().any(|message| message == expected),
+            "{value}: {found:?}"
+        );
+    }
+}
+
 #[test]
-fn bad_node_pools_are_told_why() {
-    let requirement = |key: &str, operator: &str, values: &[&str]| json!([{"key": key, "operator": operator, "values": values}]);
-    let requirements = "/spec/template/spec/requirements";
+fn bad_keys_are_told_why() {
+    let key = |key: &str| json!([{"key": key, "operator": "Exists"}]);
     let domain = "label domain \"karpenter.sh\" is restricted";
     let azure = "label domain \"karpenter.azure.com\" is restricted";
-    let numeric = "requirements operator 'Gt', 'Lt', 'Gte', or 'Lte' must have a single positive integer value";
-    for (pointer, value, expected) in [
+    check(vec![
+        (REQUIREMENTS, key("karpenter.sh/custom"), domain),
+        (REQUIREMENTS, key("mykarpenter.sh/x"), domain),
         (
-            requirements,
-            requirement("karpenter.sh/custom", "Exists", &[]),
-            domain,
-        ),
-        (
-            requirements,
-            requirement("mykarpenter.sh/x", "Exists", &[]),
-            domain,
-        ),
-        (
-            requirements,
-            requirement("karpenter.azure.com/sku-hyperv-generation", "Exists", &[]),
+            REQUIREMENTS,
+            key("karpenter.azure.com/sku-hyperv-generation"),
             azure,
         ),
         (
-            requirements,
-            requirement("karpenter.sh/nodepool", "In", &["a"]),
+            REQUIREMENTS,
+            key("karpenter.sh/nodepool"),
             "label \"karpenter.sh/nodepool\" is restricted",
         ),
         (
-            requirements,
-            requirement("agentpool", "Exists", &[]),
+            REQUIREMENTS,
+            key("agentpool"),
             "label \"agentpool\" is restricted",
-        ),
-        (
-            requirements,
-            requirement("team", "In", &[]),
-            "requirements with operator 'In' must have a value defined",
-        ),
-        (
-            requirements,
-            requirement("team", "Gt", &["1", "2"]),
-            numeric,
-        ),
-        (requirements, requirement("team", "Gte", &["-1"]), numeric),
-        (
-            requirements,
-            json!([{"key": "team", "operator": "In", "values": ["a"], "minValues": 2}]),
-            "requirements with 'minValues' must have at least that many values specified in the 'values' field",
         ),
         (
             "/spec/template/metadata/labels",
             json!({"kubernetes.io/hostname": "a"}),
             "label \"kubernetes.io/hostname\" is restricted",
+        ),
+    ]);
+}
+
+#[test]
+fn bad_values_are_told_why() {
+    let team = |operator: &str, values: &[&str]| json!([{"key": "team", "operator": operator, "values": values}]);
+    let numeric = "requirements operator 'Gt', 'Lt', 'Gte', or 'Lte' must have a single positive integer value";
+    check(vec![
+        (
+            REQUIREMENTS,
+            team("In", &[]),
+            "requirements with operator 'In' must have a value defined",
+        ),
+        (REQUIREMENTS, team("Gt", &["1", "2"]), numeric),
+        (REQUIREMENTS, team("Gte", &["-1"]), numeric),
+        (
+            REQUIREMENTS,
+            json!([{"key": "team", "operator": "In", "values": ["a"], "minValues": 2}]),
+            "requirements with 'minValues' must have at least that many values specified in the 'values' field",
         ),
         (
             "/spec/replicas",
@@ -204,13 +211,7 @@ fn bad_node_pools_are_told_why() {
             json!(""),
             "name may not be empty",
         ),
-    ] {
-        let found = messages(&changed(&pool(), pointer, value.clone()), None);
-        assert!(
-            found.iter().any(|message| message == expected),
-            "{value}: {found:?}"
-        );
-    }
+    ]);
 }
 
 #[test]

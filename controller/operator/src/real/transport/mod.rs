@@ -186,3 +186,6 @@ impl HttpService for Pooled {
         Box::pin(self.0.clone().oneshot(request))
     }
 }
+
+#[cfg(test)]
+mod tests;
