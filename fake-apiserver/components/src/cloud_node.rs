@@ -262,7 +262,7 @@ fn replaced(taints: &[&Value]) -> Value {
 }
 
 impl Component for CloudNode {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "cloud-node-manager"
     }
 

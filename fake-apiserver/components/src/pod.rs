@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::object::{condition_status, is_deleting, text};
+use crate::object::{condition_status, text};
 
 /// `spec.nodeName`, empty when unbound.
 pub(crate) fn node_name(pod: &Value) -> &str {
@@ -17,11 +17,6 @@ pub(crate) fn phase(pod: &Value) -> &str {
 /// Whether all containers have ended for good.
 pub(crate) fn is_terminal(pod: &Value) -> bool {
     matches!(phase(pod), "Succeeded" | "Failed")
-}
-
-/// Whether workload controllers count it (`controller.IsPodActive`).
-pub(crate) fn is_active(pod: &Value) -> bool {
-    !is_terminal(pod) && !is_deleting(pod)
 }
 
 /// Whether its condition `Ready` is true.

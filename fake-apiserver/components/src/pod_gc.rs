@@ -152,7 +152,7 @@ impl PodGc {
 }
 
 impl Component for PodGc {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "pod-garbage-collector"
     }
 

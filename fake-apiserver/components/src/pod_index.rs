@@ -20,7 +20,7 @@ pub(crate) struct PodView {
     pub(crate) owner: Option<String>,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) node: String,
-    /// The node it is on or, for a pod of a DaemonSet, is meant for.
+    /// The node it is on or, for a pod of a `DaemonSet`, is meant for.
     pub(crate) target: String,
     pub(crate) phase: String,
     pub(crate) ready: bool,

@@ -1,4 +1,4 @@
-//! What every namespace has: the ServiceAccount `default` and the ConfigMap `kube-root-ca.crt`
+//! What every namespace has: the `ServiceAccount` `default` and the `ConfigMap` `kube-root-ca.crt`
 //! (`pkg/controller/serviceaccount`, `pkg/controller/certificates/rootcacertpublisher`).
 
 use std::collections::BTreeSet;
@@ -19,12 +19,12 @@ const DESCRIPTION: &str = "Contains a CA bundle that can be used to verify the k
 /// A controller that keeps one object in every namespace.
 #[derive(Debug)]
 pub(crate) struct EachNamespace {
-    controller: &'static str,
+    title: &'static str,
     out: Outbox,
     watches: [Resource; 2],
     /// Without its namespace.
     object: Value,
-    name: &'static str,
+    object_name: &'static str,
     namespaces: BTreeSet<String>,
     /// Namespaces that have the object.
     present: BTreeSet<String>,
@@ -33,7 +33,7 @@ pub(crate) struct EachNamespace {
 }
 
 impl EachNamespace {
-    /// Keeps the ServiceAccount `default`.
+    /// Keeps the `ServiceAccount` `default`.
     pub(crate) fn service_account() -> Self {
         let object = json!({
             "apiVersion": "v1",
@@ -64,11 +64,11 @@ impl EachNamespace {
         object: Value,
     ) -> Self {
         Self {
-            controller,
+            title: controller,
             out: Outbox::new(identities::controller(controller)),
             watches: [resource, NAMESPACES],
             object,
-            name,
+            object_name: name,
             namespaces: BTreeSet::new(),
             present: BTreeSet::new(),
             dirty: BTreeSet::new(),
@@ -80,11 +80,11 @@ impl EachNamespace {
         let gone = change == Change::Deleted || is_deleting(object.value());
         let (namespace, set) = if resource == NAMESPACES {
             (object.name(), &mut self.namespaces)
-        } else if object.name() == self.name {
+        } else if object.name() == self.object_name {
             if !gone && object.value()["data"] != self.object["data"] {
                 let mut body = object.value().clone();
                 body["data"] = self.object["data"].clone();
-                let target = Target::new(resource, object.namespace(), self.name);
+                let target = Target::new(resource, object.namespace(), self.object_name);
                 self.out.tell(target, Operation::Update(body));
             }
             (object.namespace(), &mut self.present)
@@ -113,7 +113,7 @@ impl EachNamespace {
 
 impl Component for EachNamespace {
     fn name(&self) -> &str {
-        self.controller
+        self.title
     }
 
     fn identity(&self) -> &Identity {

@@ -24,7 +24,7 @@ use crate::scheduler::Scheduler;
 use crate::service_account::EachNamespace;
 
 /// Rounds of one [`Cluster::pump`]. The longest chain at one instant is the slow start of a
-/// ReplicaSet (one round per doubling) and what follows from its last batch: some forty rounds.
+/// `ReplicaSet` (one round per doubling) and what follows from its last batch: some forty rounds.
 const ROUNDS_MAX: u32 = 2_000;
 
 /// How many of the last requests a livelock report shows.

@@ -390,7 +390,7 @@ fn the_same_seed_gives_the_same_log() {
     let log = |seed: Option<[u8; 32]>| {
         let mut options = Options::new(CA, Timings::fast());
         options.order_seed = seed;
-        let mut world = World::with(options);
+        let mut world = World::with(&options);
         for name in ["n1", "n2"] {
             world.start(host(name));
         }

@@ -1,6 +1,6 @@
-//! The DaemonSet controller (kubernetes/kubernetes `pkg/controller/daemon`).
+//! The `DaemonSet` controller (kubernetes/kubernetes `pkg/controller/daemon`).
 //!
-//! Limits: one ControllerRevision per template, no `maxSurge`.
+//! Limits: one `ControllerRevision` per template, no `maxSurge`.
 
 mod placement;
 mod status;
@@ -343,7 +343,7 @@ impl DaemonSets {
 }
 
 impl Component for DaemonSets {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "daemon-set-controller"
     }
 

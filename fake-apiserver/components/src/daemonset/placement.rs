@@ -1,4 +1,4 @@
-//! Where pods of a DaemonSet belong (`daemon.NodeShouldRunDaemonPod`).
+//! Where pods of a `DaemonSet` belong (`daemon.NodeShouldRunDaemonPod`).
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The status of a DaemonSet (`daemon.updateDaemonSetStatus`).
+//! The status of a `DaemonSet` (`daemon.updateDaemonSetStatus`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

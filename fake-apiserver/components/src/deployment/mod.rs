@@ -47,7 +47,7 @@ enum Asked {
 pub(crate) struct Deployments {
     out: Outbox,
     events: Recorder,
-    deployments: BTreeMap<Key, DeploymentView>,
+    wanted: BTreeMap<Key, DeploymentView>,
     by_uid: BTreeMap<String, Key>,
     /// Sets by the uid of their Deployment, then by name.
     sets: BTreeMap<String, BTreeMap<String, SetView>>,
@@ -63,7 +63,7 @@ impl Deployments {
         Self {
             out: Outbox::new(identities::controller("deployment-controller")),
             events: Recorder::new("deployment-controller"),
-            deployments: BTreeMap::new(),
+            wanted: BTreeMap::new(),
             by_uid: BTreeMap::new(),
             sets: BTreeMap::new(),
             dirty: BTreeSet::new(),
@@ -76,13 +76,13 @@ impl Deployments {
     fn see_deployment(&mut self, change: Change, object: &Object) {
         let key = Key::of(object);
         if change == Change::Deleted {
-            if let Some(old) = self.deployments.remove(&key) {
+            if let Some(old) = self.wanted.remove(&key) {
                 self.by_uid.remove(old.object.uid());
             }
             self.dirty.remove(&key);
             return;
         }
-        match self.deployments.get_mut(&key) {
+        match self.wanted.get_mut(&key) {
             Some(old) if old.object.uid() == object.uid() => {
                 // The same state again says nothing new, an older one has been overtaken.
                 if revision(object.value()) <= revision(old.object.value()) {
@@ -94,7 +94,7 @@ impl Deployments {
             _ => {
                 self.by_uid.insert(object.uid().to_owned(), key.clone());
                 let view = DeploymentView { object: object.clone(), awaited: 0, sent: None };
-                self.deployments.insert(key.clone(), view);
+                self.wanted.insert(key.clone(), view);
             }
         }
         self.dirty.insert(key);
@@ -133,7 +133,7 @@ impl Deployments {
 
     /// One pass: at most one step of the rollout, then the status.
     fn sync(&mut self, now: Timestamp, key: &Key) {
-        let Some(view) = self.deployments.get(key) else { return };
+        let Some(view) = self.wanted.get(key) else { return };
         if view.awaited > 0 {
             return;
         }
@@ -192,7 +192,7 @@ impl Deployments {
     }
 
     fn wait(&mut self, key: &Key, id: u64, asked: Asked) {
-        if let Some(view) = self.deployments.get_mut(key) {
+        if let Some(view) = self.wanted.get_mut(key) {
             view.awaited += 1;
         }
         self.asked.insert(id, asked);
@@ -251,7 +251,7 @@ impl Deployments {
     }
 
     fn update_status(&mut self, now: Timestamp, key: &Key, sets: &[SetView]) {
-        let Some(view) = self.deployments.get_mut(key) else { return };
+        let Some(view) = self.wanted.get_mut(key) else { return };
         let deployment = view.object.value();
         let newest = sets.iter().find(|set| set.has_template_of(deployment));
         let (status, deadline) = status::of(now, deployment, sets, newest);
@@ -288,13 +288,13 @@ impl Deployments {
                 Ok(object) => self.see_deployment(Change::Modified, &object),
                 // A conflict: the newer state is on its way and syncs again.
                 Err(_) => {
-                    if let Some(view) = self.deployments.get_mut(&key) {
+                    if let Some(view) = self.wanted.get_mut(&key) {
                         view.sent = None;
                     }
                 }
             },
             Asked::Progress(key) => {
-                if let Some(view) = self.deployments.get_mut(&key) {
+                if let Some(view) = self.wanted.get_mut(&key) {
                     view.awaited = view.awaited.saturating_sub(1);
                 }
                 if let Ok(object) = result {
@@ -317,7 +317,7 @@ impl Deployments {
     }
 
     fn set_changed(&mut self, key: &Key, result: &Result<Object, Status>) {
-        if let Some(view) = self.deployments.get_mut(key) {
+        if let Some(view) = self.wanted.get_mut(key) {
             view.awaited = view.awaited.saturating_sub(1);
         }
         if let Ok(object) = result {
@@ -333,7 +333,7 @@ impl Deployments {
         replicas: i64,
         result: Result<Object, Status>,
     ) {
-        let Some(view) = self.deployments.get_mut(key) else { return };
+        let Some(view) = self.wanted.get_mut(key) else { return };
         match result {
             Ok(set) => {
                 let status = status::set_created(now, view.object.value(), set.name());
@@ -372,7 +372,7 @@ impl Deployments {
     }
 
     fn say_scaled(&mut self, now: Timestamp, key: &Key, set: &str, from: i64, to: i64) {
-        let Some(view) = self.deployments.get(key) else { return };
+        let Some(view) = self.wanted.get(key) else { return };
         let about = About::new("apps/v1", "Deployment", view.object.value());
         let direction = if to > from { "up" } else { "down" };
         let message = format!("Scaled {direction} replica set {set} from {from} to {to}");
@@ -386,10 +386,10 @@ impl Deployments {
             for set in objects {
                 self.see_set(Change::Added, set);
             }
-            self.dirty.extend(self.deployments.keys().cloned());
+            self.dirty.extend(self.wanted.keys().cloned());
             return;
         }
-        self.deployments.clear();
+        self.wanted.clear();
         self.by_uid.clear();
         for deployment in objects {
             self.see_deployment(Change::Added, deployment);
@@ -427,7 +427,7 @@ fn new_set(deployment: &Value, sets: &[SetView], replicas: i64) -> Value {
 }
 
 impl Component for Deployments {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "deployment-controller"
     }
 

@@ -1,4 +1,4 @@
-//! ReplicaSets as their Deployment sees them.
+//! `ReplicaSets` as their Deployment sees them.
 
 use serde_json::{Map, Value, json};
 
@@ -21,7 +21,7 @@ const OWN_ANNOTATIONS: [&str; 6] = [
     "deprecated.deployment.rollback.to",
 ];
 
-/// A ReplicaSet of a Deployment.
+/// A `ReplicaSet` of a Deployment.
 #[derive(Clone, Debug)]
 pub(super) struct SetView {
     pub(super) object: Object,

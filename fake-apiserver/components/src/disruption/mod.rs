@@ -1,4 +1,4 @@
-//! The disruption controller: the status of PodDisruptionBudgets (kubernetes/kubernetes
+//! The disruption controller: the status of `PodDisruptionBudgets` (kubernetes/kubernetes
 //! `pkg/controller/disruption`).
 
 mod scale;
@@ -360,7 +360,7 @@ fn disruption_allowed(
 }
 
 impl Component for Disruption {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "disruption-controller"
     }
 

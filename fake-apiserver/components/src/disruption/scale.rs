@@ -34,7 +34,7 @@ impl Scales {
     }
 
     /// The controller that holds the size for a pod's owner: a Deployment stands behind its
-    /// ReplicaSets.
+    /// `ReplicaSets`.
     pub(super) fn size(&self, owner: &Controller) -> Result<(String, i64), String> {
         let scale = self.0.get(&owner.uid).ok_or_else(|| {
             let group = owner.api_version.split_once('/').map_or("", |(group, _)| group);

@@ -317,7 +317,7 @@ impl GarbageCollector {
                 }
             }
             Some(Asked::Namespace(asked)) => {
-                self.namespaces.reply(now, asked, &result);
+                self.namespaces.reply(now, &asked, &result);
             }
             None => {}
         }
@@ -378,7 +378,7 @@ fn release(uid: &str, item: &Item, stale: &[String]) -> Operation {
 }
 
 impl Component for GarbageCollector {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "generic-garbage-collector"
     }
 

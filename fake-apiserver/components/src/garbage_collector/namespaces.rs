@@ -125,7 +125,7 @@ impl Namespaces {
         asked
     }
 
-    pub(super) fn reply(&mut self, now: Timestamp, asked: Asked, result: &Result<Object, Status>) {
+    pub(super) fn reply(&mut self, now: Timestamp, asked: &Asked, result: &Result<Object, Status>) {
         // A conflict: the newer state is on its way.
         if result.is_err()
             && let Some(entry) = self.terminating.get_mut(&asked.0)

@@ -240,7 +240,7 @@ impl Kubelets {
         }
     }
 
-    fn authenticated(&mut self, now: Timestamp, id: &str, result: Result<Object, Status>) {
+    fn authenticated(&mut self, now: Timestamp, id: &str, result: &Result<Object, Status>) {
         let Some(state) = self.hosts.get_mut(id) else { return };
         let Progress::Authenticating(bootstrap) = &state.progress else { return };
         match check_token(now, bootstrap, result.as_ref()) {
@@ -343,7 +343,7 @@ impl Kubelets {
             return;
         };
         *gpus = state.host.gpu_count;
-        let body = json!({ "status": spec.devices(*gpus) });
+        let body = json!({ "status": NodeSpec::devices(*gpus) });
         let name = spec.name.clone();
         let target = Target::new(NODES, "", &name).status();
         self.out.tell_as(identities::node(&name), target, strategic(body));
@@ -461,7 +461,7 @@ impl Kubelets {
         let body = match shortage(&state.requests, used, *pods, &allocatable) {
             Some(short) => {
                 state.stage = Stage::Ended;
-                state.rejected(uid, now, &short)
+                PodState::rejected(uid, now, &short)
             }
             None => {
                 used.add(&state.requests);
@@ -576,7 +576,7 @@ impl Kubelets {
 
     fn reply(&mut self, now: Timestamp, id: u64, result: Result<Object, Status>) {
         match self.pending.remove(&id) {
-            Some(Pending::Token(host)) => self.authenticated(now, &host, result),
+            Some(Pending::Token(host)) => self.authenticated(now, &host, &result),
             Some(Pending::Register(host)) => self.registered(now, &host, result),
             // The lease of an earlier life is still there.
             Some(Pending::Lease(node)) if result.is_err() => self.renew_lease(now, &node),
@@ -626,7 +626,7 @@ fn decode(encoded: &str) -> Option<String> {
 }
 
 impl Component for Kubelets {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "kubelet"
     }
 

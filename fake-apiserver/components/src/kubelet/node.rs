@@ -135,7 +135,7 @@ impl NodeSpec {
     }
 
     /// Sizes alone, as the device manager changes them.
-    pub(super) fn devices(&self, gpus: u32) -> Value {
+    pub(super) fn devices(gpus: u32) -> Value {
         json!({
             "capacity": { GPU: gpus.to_string() },
             "allocatable": { GPU: gpus.to_string() },

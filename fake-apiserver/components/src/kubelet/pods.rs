@@ -210,7 +210,7 @@ impl PodState {
     }
 
     /// Refused because the node has too little of a resource (`lifecycle/predicate.go`).
-    pub(super) fn rejected(&self, uid: &str, now: Timestamp, short: &Shortage) -> Value {
+    pub(super) fn rejected(uid: &str, now: Timestamp, short: &Shortage) -> Value {
         let message = format!(
             "Pod was rejected: Node didn't have enough resource: {}, requested: {}, used: {}, \
              capacity: {}",

@@ -193,9 +193,8 @@ impl NodeLifecycle {
         self.zones.assess(self.nodes.values().map(|view| (view.zone.as_str(), view.health)));
         let halted = self.zones.all_down();
         let Some(view) = self.nodes.get_mut(name) else { return };
-        if view.execute.is_some() {
-            view.execute = Some(UNREACHABLE);
-        } else if !halted && self.zones.take(&view.zone, now) {
+        // The taint of a node that was not ready before is only swapped.
+        if view.execute.is_some() || (!halted && self.zones.take(&view.zone, now)) {
             view.execute = Some(UNREACHABLE);
         }
     }
@@ -458,7 +457,7 @@ fn unknown(now: Timestamp, node: &Value) -> Value {
 }
 
 impl Component for NodeLifecycle {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "node-controller"
     }
 

@@ -1,4 +1,4 @@
-//! The ReplicaSet controller (kubernetes/kubernetes `pkg/controller/replicaset`).
+//! The `ReplicaSet` controller (kubernetes/kubernetes `pkg/controller/replicaset`).
 
 mod order;
 mod status;
@@ -372,7 +372,7 @@ impl ReplicaSets {
     }
 }
 
-/// A pod of a ReplicaSet, as the controller creates it.
+/// A pod of a `ReplicaSet`, as the controller creates it.
 fn pod_body(set: &Value) -> Value {
     let template = &set["spec"]["template"];
     let mut metadata = json!({
@@ -394,7 +394,7 @@ fn pod_body(set: &Value) -> Value {
 }
 
 impl Component for ReplicaSets {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "replicaset-controller"
     }
 

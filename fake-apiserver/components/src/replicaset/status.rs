@@ -1,4 +1,4 @@
-//! The status of a ReplicaSet (`replicaset.calculateStatus`).
+//! The status of a `ReplicaSet` (`replicaset.calculateStatus`).
 
 use std::time::Duration;
 

@@ -56,7 +56,6 @@ impl Tally {
             outcomes.push(format!("{hopeless} Preemption is not helpful for scheduling"));
         }
         outcomes.sort_unstable();
-        message.push_str(&format!("0/{nodes} nodes are available: {}.", outcomes.join(", ")));
-        message
+        message + &format!("0/{nodes} nodes are available: {}.", outcomes.join(", "))
     }
 }

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use self::cache::{Cache, NodeInfo};
 use self::filter::{NOT_NAMED, check, check_alone};
 use self::message::{NO_NODES, Tally};
-use self::queue::{Failure, Pending, Queue};
+use self::queue::{Arrival, Failure, Pending, Queue};
 use self::shape::{Shape, Shapes};
 use self::topology::Topology;
 use crate::api::{Change, Component, Event, Identity, Object, Operation, Request, Resource, Status};
@@ -98,9 +98,13 @@ impl Scheduler {
             return;
         }
         let shape = self.shapes.of(value);
-        let key = Key::new(object.namespace(), object.name());
-        let priority = value["spec"]["priority"].as_i64().unwrap_or_default();
-        self.queue.add(now, uid, key, priority, generation(value).max(1), shape);
+        let arrival = Arrival {
+            uid: uid.to_owned(),
+            key: Key::of(object),
+            priority: value["spec"]["priority"].as_i64().unwrap_or_default(),
+            generation: generation(value).max(1),
+        };
+        self.queue.add(now, arrival, shape);
     }
 
     fn see_placed(&mut self, uid: &str, node: &str, value: &Value) {
@@ -336,7 +340,7 @@ impl Scheduler {
 }
 
 impl Component for Scheduler {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "kube-scheduler"
     }
 
@@ -372,3 +376,6 @@ impl Component for Scheduler {
 fn backoff(attempts: u32) -> Duration {
     Duration::from_secs(1 << attempts.saturating_sub(1).min(4)).min(Duration::from_secs(10))
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,6 +24,15 @@ pub(super) enum Failure {
     Unschedulable,
 }
 
+/// A pod that asks for a node.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) uid: String,
+    pub(super) key: Key,
+    pub(super) priority: i64,
+    pub(super) generation: i64,
+}
+
 /// A pod without a node.
 #[derive(Clone, Debug)]
 pub(super) struct Pending {
@@ -83,23 +92,16 @@ impl Queue {
     }
 
     /// Takes a pod in. One that is known keeps its place unless its shape changed.
-    pub(super) fn add(
-        &mut self,
-        now: Timestamp,
-        uid: &str,
-        key: Key,
-        priority: i64,
-        generation: i64,
-        shape: Arc<Shape>,
-    ) {
-        let known = self.pods.get(uid).is_some_and(|pod| Arc::ptr_eq(&pod.shape, &shape));
+    pub(super) fn add(&mut self, now: Timestamp, arrival: Arrival, shape: Arc<Shape>) {
+        let Arrival { uid, key, priority, generation } = arrival;
+        let known = self.pods.get(&uid).is_some_and(|pod| Arc::ptr_eq(&pod.shape, &shape));
         if known {
             return;
         }
-        let old = self.remove(uid);
+        let old = self.remove(&uid);
         self.sequence += 1;
         let pending = Pending {
-            uid: uid.to_owned(),
+            uid: uid.clone(),
             key,
             shape,
             generation,
@@ -114,7 +116,7 @@ impl Queue {
             due: None,
         };
         self.active.insert(pending.rank());
-        self.pods.insert(uid.to_owned(), pending);
+        self.pods.insert(uid, pending);
     }
 
     pub(super) fn remove(&mut self, uid: &str) -> Option<Pending> {

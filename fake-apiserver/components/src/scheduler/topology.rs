@@ -72,8 +72,8 @@ impl Topology {
             node.labels.get(key).is_some_and(|value| domains.contains(value))
         };
         for (term, domains) in shape.with.iter().zip(&self.with) {
-            let has_key = node.labels.contains_key(&term.key);
-            if !inside(&term.key, domains) && !(self.first_of_its_kind && has_key) {
+            let alone = self.first_of_its_kind && node.labels.contains_key(&term.key);
+            if !(alone || inside(&term.key, domains)) {
                 return Err(Rejection::hopeless("node(s) didn't match pod affinity rules"));
             }
         }

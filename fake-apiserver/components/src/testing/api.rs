@@ -320,7 +320,7 @@ impl Api for MemoryApi {
         let body = essence(request, body);
         let who = request.identity.user.rsplit(':').next().unwrap_or_default();
         let verb = request.operation.verb();
-        let at = &micro(now)[14..23];
+        let at = micro(now).get(14..23).expect("a timestamp has as many characters").to_owned();
         self.log.push(format!(
             "{at} {who} {verb} {}{sub} {name} {code} {body}",
             request.resource.plural

@@ -12,7 +12,7 @@ pub(crate) fn script() -> String {
     let ca = STANDARD.encode(CA);
     let (id, secret) = TOKEN;
     format!(
-        r##"#!/bin/bash
+        r#"#!/bin/bash
 set -o allexport # exports everything that is set
 echo '#EOF' >> /opt/azure/manifest.json
 mkdir -p /var/log/azure/Microsoft.Azure.Extensions.CustomScript/events
@@ -29,7 +29,7 @@ KUBELET_NODE_LABELS="karpenter.sh/nodepool=general-purpose,karpenter.sh/capacity
 KUBELET_FLAGS="--cloud-provider=external --eviction-hard=memory.available<750Mi --kube-reserved=cpu=100m,memory=1843Mi --max-pods=250 --register-with-taints=karpenter.sh/unregistered:NoExecute --system-reserved=cpu=0,memory=0"
 SYSCTL_CONTENT=""
 /usr/bin/nohup /bin/bash -c "/bin/bash /opt/azure/containers/provision_start.sh"
-"##
+"#
     )
 }
 

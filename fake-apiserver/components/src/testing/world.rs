@@ -28,12 +28,12 @@ pub(crate) struct World {
 impl World {
     /// A cluster with its bootstrap token and the namespace `default`.
     pub(crate) fn new() -> Self {
-        Self::with(Options::new(CA, Timings::fast()))
+        Self::with(&Options::new(CA, Timings::fast()))
     }
 
-    pub(crate) fn with(options: Options) -> Self {
+    pub(crate) fn with(options: &Options) -> Self {
         let mut world =
-            Self { api: MemoryApi::default(), cluster: Cluster::new(&options), now: at(0) };
+            Self { api: MemoryApi::default(), cluster: Cluster::new(options), now: at(0) };
         for namespace in ["default", "kube-system", "kube-node-lease"] {
             let body = json!({
                 "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace },
@@ -81,11 +81,6 @@ impl World {
     pub(crate) fn patch(&mut self, resource: Resource, namespace: &str, name: &str, body: Value) {
         let patch = crate::outbox::merge(body);
         self.ask(resource, (namespace, name, ""), patch).expect("patched");
-    }
-
-    pub(crate) fn patch_status(&mut self, resource: Resource, name: &str, body: Value) {
-        let patch = crate::outbox::strategic(body);
-        self.ask(resource, ("", name, "status"), patch).expect("patched");
     }
 
     pub(crate) fn delete(
