@@ -152,7 +152,10 @@ impl Engine<'_> {
             let allowed = template.reqs.get(key);
             for value in 0..self.universe.value_count(key) {
                 let in_pool = allowed.is_none_or(|req| req.has(Some(value)));
-                let named = allowed.is_some_and(|req| !req.is_complement());
+                // A zone that the pool names but nobody sells now is no domain: it would
+                // hold up all others.
+                let named = allowed.is_some_and(|req| !req.is_complement())
+                    && !catalog.cell_keys.get(key);
                 if in_pool && (named || catalog.is_offered(key, value, &template.types)) {
                     group.domains.insert(value);
                 }

@@ -1,0 +1,98 @@
+//! Scheduling against a brute-force oracle on small worlds.
+
+mod oracle;
+mod world;
+
+use std::collections::BTreeSet;
+
+use controller_core::model::{Pod, Snapshot};
+use controller_core::scheduling::{
+    MinValuesPolicy, Placement, PreferencePolicy, SchedulingInput, SchedulingOptions, schedule,
+};
+
+use oracle::Hits;
+use world::Dice;
+
+const WORLDS: u32 = 3_000;
+
+fn place(snapshot: &Snapshot, pods: &[Pod]) -> Placement {
+    let options = SchedulingOptions {
+        preferences: PreferencePolicy::Respect,
+        min_values: MinValuesPolicy::Strict,
+        steps_max: 1_000_000,
+    };
+    schedule(&SchedulingInput {
+        snapshot,
+        pods,
+        excluded: &BTreeSet::new(),
+        options,
+    })
+}
+
+#[test]
+fn placements_are_legal_and_no_pod_is_left_out_without_need() {
+    let mut dice = Dice(7);
+    let mut hits = Hits::default();
+    let (mut feasible, mut infeasible) = (0, 0);
+    for number in 0..WORLDS {
+        let world = world::world(&mut dice);
+        let snapshot = world::snapshot(&world);
+        snapshot.check().expect("generated snapshots are sound");
+        let placement = place(&snapshot, &snapshot.pending);
+        let verdict = world::verdict(&world, &placement);
+        let placed: usize = verdict.on_hosts.iter().map(Vec::len).sum::<usize>()
+            + verdict
+                .claims
+                .iter()
+                .map(|claim| claim.pods.len())
+                .sum::<usize>();
+        assert_eq!(
+            placed + verdict.unplaced.len(),
+            world.pods.len(),
+            "world {number}"
+        );
+        if verdict.unplaced.is_empty() {
+            feasible += 1;
+        } else {
+            infeasible += 1;
+        }
+        let problem = world
+            .unsound(&verdict, &mut hits)
+            .or_else(|| world.incomplete(&verdict, &mut hits));
+        if let Some(problem) = problem {
+            panic!("world {number}: {problem}\n{world:#?}\n{verdict:#?}");
+        }
+    }
+    println!("{feasible} feasible, {infeasible} infeasible, {hits:?}");
+    let counts = [
+        hits.resources,
+        hits.zone,
+        hits.capacity_type,
+        hits.taint,
+        hits.alone,
+        hits.spread,
+        hits.limit,
+        hits.sold_out,
+        feasible,
+        infeasible,
+    ];
+    assert!(
+        counts.iter().all(|&count| count > 0),
+        "a rule was never met: {hits:?}"
+    );
+}
+
+#[test]
+fn the_order_of_the_input_does_not_matter() {
+    let mut dice = Dice(11);
+    for number in 0..WORLDS / 10 {
+        let world = world::world(&mut dice);
+        let snapshot = world::snapshot(&world);
+        let expected = place(&snapshot, &snapshot.pending);
+        let mut pods = snapshot.pending.clone();
+        for index in (1..pods.len()).rev() {
+            pods.swap(index, dice.below(index + 1));
+        }
+        assert_eq!(place(&snapshot, &pods), expected, "world {number}");
+    }
+}
