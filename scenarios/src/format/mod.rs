@@ -13,6 +13,8 @@ mod raw;
 mod scenario;
 mod suggest;
 
+pub(crate) use suggest::nearest;
+
 pub use duration::{DurationError, format_duration, parse_duration};
 pub use error::FormatError;
 pub use expression::{Comparison, Expression, ExpressionError, Filter, Observable, Operator};

@@ -1,0 +1,196 @@
+//! A copy of the objects that runs are judged by, kept up to date from the store's history.
+
+use std::collections::BTreeMap;
+
+use fake_apiserver_components::api::{Api, Change, Identity, Object, Resource, Status};
+
+/// The resources that are mirrored.
+pub mod resources {
+    use fake_apiserver_components::api::Resource;
+
+    const fn of(group: &'static str, version: &'static str, plural: &'static str) -> Resource {
+        Resource { group, version, plural }
+    }
+
+    /// Pods.
+    pub const PODS: Resource = of("", "v1", "pods");
+    /// Nodes.
+    pub const NODES: Resource = of("", "v1", "nodes");
+    /// Events of the core group.
+    pub const EVENTS: Resource = of("", "v1", "events");
+    /// Deployments.
+    pub const DEPLOYMENTS: Resource = of("apps", "v1", "deployments");
+    /// PodDisruptionBudgets.
+    pub const PDBS: Resource = of("policy", "v1", "poddisruptionbudgets");
+    /// NodeClaims.
+    pub const CLAIMS: Resource = of("karpenter.sh", "v1", "nodeclaims");
+    /// NodePools.
+    pub const POOLS: Resource = of("karpenter.sh", "v1", "nodepools");
+    /// AKSNodeClasses.
+    pub const CLASSES: Resource = of("karpenter.azure.com", "v1beta1", "aksnodeclasses");
+
+    /// All, in the order in which they are read.
+    pub const ALL: [Resource; 8] =
+        [POOLS, CLASSES, CLAIMS, NODES, DEPLOYMENTS, PDBS, PODS, EVENTS];
+}
+
+/// One change, with what was there before.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// Revision of the store.
+    pub revision: u64,
+    /// Which resource.
+    pub resource: Resource,
+    /// What happened.
+    pub change: Change,
+    /// What was there before.
+    pub before: Option<Object>,
+    /// What is there now; for a deletion, the last state.
+    pub object: Object,
+}
+
+#[derive(Debug, Default)]
+struct Shelf {
+    since: Option<u64>,
+    objects: BTreeMap<(String, String), Object>,
+}
+
+/// Objects by resource, namespace and name.
+#[derive(Debug)]
+pub struct Mirror {
+    who: Identity,
+    shelves: BTreeMap<Resource, Shelf>,
+    revision: Option<u64>,
+}
+
+impl Default for Mirror {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Mirror {
+    /// Empty: nothing has been read.
+    pub fn new() -> Self {
+        let shelves = resources::ALL.into_iter().map(|resource| (resource, Shelf::default()));
+        Self {
+            who: Identity::new("system:scenario", &["system:masters"]),
+            shelves: shelves.collect(),
+            revision: None,
+        }
+    }
+
+    /// Reads what has changed, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// When the server refuses to list: the world is not set up as it should be.
+    pub fn refresh(&mut self, api: &dyn Api) -> Result<Vec<Seen>, Status> {
+        let newest = api.revision();
+        if self.revision == Some(newest) {
+            return Ok(Vec::new());
+        }
+        let mut seen = Vec::new();
+        for resource in resources::ALL {
+            let shelf = self.shelves.entry(resource).or_default();
+            match shelf.since {
+                None => shelf.list(api, &self.who, resource, &mut seen)?,
+                Some(since) => shelf.follow(api, &self.who, resource, since, &mut seen)?,
+            }
+            if let Some(since) = &mut shelf.since {
+                *since = (*since).max(newest);
+            }
+        }
+        seen.sort_by_key(|change| change.revision);
+        self.revision = Some(newest);
+        Ok(seen)
+    }
+
+    /// The newest revision that was read.
+    pub fn revision(&self) -> u64 {
+        self.revision.unwrap_or_default()
+    }
+
+    /// All objects of a resource, by namespace and name.
+    pub fn all(&self, resource: Resource) -> impl Iterator<Item = &Object> {
+        self.shelves.get(&resource).into_iter().flat_map(|shelf| shelf.objects.values())
+    }
+
+    /// One object.
+    pub fn get(&self, resource: Resource, namespace: &str, name: &str) -> Option<&Object> {
+        let key = (namespace.to_owned(), name.to_owned());
+        self.shelves.get(&resource)?.objects.get(&key)
+    }
+}
+
+impl Shelf {
+    fn list(
+        &mut self,
+        api: &dyn Api,
+        who: &Identity,
+        resource: Resource,
+        seen: &mut Vec<Seen>,
+    ) -> Result<(), Status> {
+        let (objects, revision) = match api.list(who, resource) {
+            Ok(listed) => listed,
+            // The custom resource is not defined (yet).
+            Err(status) if status.code == 404 => return Ok(()),
+            Err(status) => return Err(status),
+        };
+        self.since = Some(revision);
+        for object in objects {
+            let key = key_of(&object);
+            let before = self.objects.insert(key, object.clone());
+            let change = if before.is_some() { Change::Modified } else { Change::Added };
+            let revision = revision_of(&object).unwrap_or(revision);
+            seen.push(Seen { revision, resource, change, before, object });
+        }
+        Ok(())
+    }
+
+    fn follow(
+        &mut self,
+        api: &dyn Api,
+        who: &Identity,
+        resource: Resource,
+        since: u64,
+        seen: &mut Vec<Seen>,
+    ) -> Result<(), Status> {
+        let changes = match api.changes(who, resource, since) {
+            Ok(changes) => changes,
+            Err(status) if status.code == 404 => {
+                *self = Self::default();
+                return Ok(());
+            }
+            Err(status) if status.code == 410 => {
+                // History was compacted: what is gone cannot be told apart, so start over.
+                self.objects.clear();
+                return self.list(api, who, resource, seen);
+            }
+            Err(status) => return Err(status),
+        };
+        for event in changes {
+            let key = key_of(&event.object);
+            let before = match event.change {
+                Change::Deleted => self.objects.remove(&key),
+                Change::Added | Change::Modified => self.objects.insert(key, event.object.clone()),
+            };
+            seen.push(Seen {
+                revision: event.revision,
+                resource,
+                change: event.change,
+                before,
+                object: event.object,
+            });
+        }
+        Ok(())
+    }
+}
+
+fn key_of(object: &Object) -> (String, String) {
+    (object.namespace().to_owned(), object.name().to_owned())
+}
+
+fn revision_of(object: &Object) -> Option<u64> {
+    object.value()["metadata"]["resourceVersion"].as_str()?.parse().ok()
+}

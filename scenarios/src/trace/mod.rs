@@ -1,0 +1,142 @@
+//! The record of a run: one JSON object per line, hashed as it is written.
+//!
+//! A trace holds every request and answer (with a hash of the body), every chunk of a watch, every
+//! write to the store, what the cloud did, decisions, faults, process events and verdicts. It does
+//! not hold the seed, wall time, paths or log text, so that it changes only when behaviour does.
+
+mod compare;
+mod record;
+
+use std::fmt;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use sha2::{Digest, Sha256};
+
+pub use compare::{Divergence, compare};
+pub use record::{Entry, Record};
+
+/// Version of the format; the first record says it.
+pub const VERSION: u32 = 1;
+
+/// Collects records. Cheap to clone; all clones write to one trace.
+#[derive(Clone)]
+pub struct Trace(Arc<Mutex<Inner>>);
+
+struct Inner {
+    hash: Sha256,
+    count: u64,
+    lines: Option<Vec<String>>,
+    next_id: u64,
+}
+
+impl fmt::Debug for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Trace")
+    }
+}
+
+impl Trace {
+    /// An empty trace; `keep` says whether lines are kept beside the hash.
+    pub fn new(keep: bool) -> Self {
+        let inner =
+            Inner { hash: Sha256::new(), count: 0, lines: keep.then(Vec::new), next_id: 0 };
+        let trace = Self(Arc::new(Mutex::new(inner)));
+        trace.record(0, "world", Entry::Header { version: VERSION });
+        trace
+    }
+
+    /// Appends a record at a virtual time in milliseconds since the start.
+    pub fn record(&self, millis: u64, process: &str, entry: Entry<'_>) {
+        let mut inner = self.lock();
+        let record = Record { t: millis, n: inner.count, p: process, entry };
+        let mut line = serde_json::to_string(&record).expect("records are plain data");
+        line.push('\n');
+        inner.hash.update(line.as_bytes());
+        inner.count += 1;
+        if let Some(lines) = &mut inner.lines {
+            lines.push(line);
+        }
+    }
+
+    /// A number for the next request.
+    pub fn next_id(&self) -> u64 {
+        let mut inner = self.lock();
+        inner.next_id += 1;
+        inner.next_id
+    }
+
+    /// Records so far.
+    pub fn len(&self) -> u64 {
+        self.lock().count
+    }
+
+    /// Whether nothing was recorded.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Hash over all lines so far, in hexadecimal.
+    pub fn hash(&self) -> String {
+        hex(&self.lock().hash.clone().finalize())
+    }
+
+    /// The lines, when they were kept; leaves none behind.
+    pub fn take_lines(&self) -> Vec<String> {
+        self.lock().lines.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Writes lines to a file.
+pub fn write(path: &Path, lines: &[String]) -> io::Result<()> {
+    let mut file = io::BufWriter::new(std::fs::File::create(path)?);
+    for line in lines {
+        file.write_all(line.as_bytes())?;
+    }
+    file.flush()
+}
+
+/// A short hash of a body (FNV-1a, 64 bits): equal bodies have equal hashes, and that is all it is
+/// used for.
+pub fn body_hash(bytes: &[u8]) -> String {
+    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    for byte in bytes {
+        hash ^= u64::from(*byte);
+        hash = hash.wrapping_mul(0x0100_0000_01b3);
+    }
+    format!("{hash:016x}")
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        text.push_str(&format!("{byte:02x}"));
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_records_hash_equally_and_order_matters() {
+        let run = |first: &str, second: &str| {
+            let trace = Trace::new(true);
+            trace.record(1, "a", Entry::Phase { name: first });
+            trace.record(1, "a", Entry::Phase { name: second });
+            (trace.hash(), trace.take_lines())
+        };
+        assert_eq!(run("x", "y"), run("x", "y"));
+        assert_ne!(run("x", "y").0, run("y", "x").0);
+        insta::assert_snapshot!(run("x", "y").1.concat(), @r#"
+        {"t":0,"n":0,"p":"world","k":"trace","version":1}
+        {"t":1,"n":1,"p":"a","k":"phase","name":"x"}
+        {"t":1,"n":2,"p":"a","k":"phase","name":"y"}
+        "#);
+    }
+}

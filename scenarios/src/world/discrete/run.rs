@@ -1,0 +1,363 @@
+//! One run from start to verdict.
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use controller_ports::Entropy;
+use futures::FutureExt;
+use rand_core::Rng;
+use tokio::time::sleep_until;
+
+use crate::format::{Action, Scenario, Step, format_duration};
+use crate::invariants::{Watch, When};
+use crate::observe::Expectations;
+use crate::story::Kind;
+use crate::trace::{Entry, Trace};
+use crate::world::client::Client;
+use crate::world::discrete::process::{Controller, Given, KUBE_ADDRESS};
+use crate::world::discrete::{RunError, RunOptions, steps};
+use crate::world::hooks;
+use crate::world::outcome::Outcome;
+use crate::world::ports::{Finding, Findings, SimClock, Wire, WriteGate};
+use crate::world::setup::{self, SetupError};
+use crate::world::site::{ADMIN_TOKEN, Site, SiteOptions};
+
+/// Turns of the driver at one instant after which time is said to stand still. A turn follows
+/// each write; a burst of a thousand pods causes some thousands.
+const TURNS_MAX: u64 = 100_000;
+
+/// Invariants that depend on time alone are looked at this often when nothing changes.
+const PULSE: Duration = Duration::from_mins(10);
+
+/// Runs on the calling thread, which should be fresh: thread-local generators start from the seed.
+pub(super) fn on_this_thread(
+    scenario: &Scenario,
+    options: &RunOptions,
+) -> Result<Outcome, RunError> {
+    let seed = options.seed.unwrap_or(scenario.seed);
+    let entropy = Entropy::from_seed(seed);
+    hooks::enter(entropy.stream("ambient").next_u64(), scenario.epoch);
+    fastrand::seed(entropy.stream("fastrand").next_u64());
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_time().start_paused(true);
+    #[cfg(tokio_unstable)]
+    {
+        let tokio_seed = entropy.stream("tokio").next_u64().to_le_bytes();
+        builder
+            .rng_seed(tokio::runtime::RngSeed::from_bytes(&tokio_seed))
+            .unhandled_panic(tokio::runtime::UnhandledPanic::ShutdownRuntime);
+    }
+    let runtime = builder.build().map_err(|error| RunError::Thread(error.to_string()))?;
+    let result = runtime.block_on(Box::pin(Run::begin(scenario, options, seed, entropy).then(
+        |run| async move {
+            match run {
+                Ok(mut run) => {
+                    run.drive().await;
+                    Ok(run.finish())
+                }
+                Err(error) => Err(error),
+            }
+        },
+    )));
+    let ambient_calls = hooks::leave();
+    result.map(|outcome| Outcome { ambient_calls, ..outcome })
+}
+
+struct Run<'a> {
+    scenario: &'a Scenario,
+    options: &'a RunOptions,
+    seed: u64,
+    clock: SimClock,
+    trace: Trace,
+    site: Site,
+    client: Client,
+    controller: Controller,
+    findings: Findings,
+    timeline: VecDeque<&'a Step>,
+    expectations: Expectations,
+    watch: Watch,
+    began: tokio_real::Instant,
+    startup: Duration,
+    looked_at: Duration,
+    turns: (Duration, u64),
+}
+
+/// Real time, for reports only: it never reaches the run.
+mod tokio_real {
+    #[expect(clippy::disallowed_types, reason = "how long a run took in real time is reported")]
+    pub(super) type Instant = std::time::Instant;
+
+    #[expect(clippy::disallowed_methods, reason = "how long a run took in real time is reported")]
+    pub(super) fn now() -> Instant {
+        Instant::now()
+    }
+}
+
+impl<'a> Run<'a> {
+    async fn begin(
+        scenario: &'a Scenario,
+        options: &'a RunOptions,
+        seed: u64,
+        entropy: Entropy,
+    ) -> Result<Self, RunError> {
+        let began = tokio_real::now();
+        let clock = SimClock::start(scenario.epoch, 1.0);
+        let trace = Trace::new(options.keep_trace);
+        let findings = Findings::default();
+        let site = Site::new(SiteOptions {
+            cloud: scenario.cloud.clone(),
+            cluster: &scenario.cluster,
+            clock,
+            scale: 1.0,
+            entropy: entropy.child("world"),
+            jitter: options.jitter,
+            trace: trace.clone(),
+            ca: None,
+            kube_address: KUBE_ADDRESS,
+        })
+        .map_err(|error| {
+            let path = format!("azure.{}", error.field);
+            SetupError::Scenario(Box::new(scenario.source.error(&path, error.to_string())))
+        })?;
+        let client = Client::new(Wire::new(site.api.router()).transport(), ADMIN_TOKEN);
+        let controller = Controller::new(Given {
+            gate: WriteGate::new(options.crash),
+            settings: scenario.controller.settings.clone(),
+            entropy,
+            jitter: options.jitter,
+            trace: trace.clone(),
+            clock,
+            findings: findings.clone(),
+        });
+        let mut run = Self {
+            scenario,
+            options,
+            seed,
+            clock,
+            trace,
+            site,
+            client,
+            controller,
+            findings,
+            timeline: scenario.timeline.iter().collect(),
+            expectations: Expectations::new(&scenario.expect),
+            watch: Watch::default(),
+            began,
+            startup: Duration::ZERO,
+            looked_at: Duration::ZERO,
+            turns: (Duration::ZERO, 0),
+        };
+        run.set_up().await?;
+        run.startup = run.began.elapsed();
+        Ok(run)
+    }
+
+    async fn set_up(&mut self) -> Result<(), RunError> {
+        let scenario = self.scenario;
+        let cluster = self.site.cluster.clone();
+        let text = format!(
+            "cluster {} {} in {}",
+            cluster.name, cluster.kubernetes_version, scenario.cloud.region
+        );
+        self.site.chronicle.say(Duration::ZERO, Kind::Process, text, "");
+        setup::install_bootstrap_token(&mut self.client).await?;
+        let rbac = self.options.rbac.as_deref().unwrap_or(setup::RBAC);
+        setup::install_controller(&mut self.client, rbac).await?;
+        if cluster.default_node_pools {
+            setup::install_default_pools(&mut self.client).await?;
+        }
+        setup::apply_manifests(&mut self.client, &scenario.source, &scenario.manifests).await?;
+        if scenario.controller.enabled {
+            self.start_controller()?;
+        }
+        Ok(())
+    }
+
+    fn start_controller(&mut self) -> Result<(), RunError> {
+        self.controller.start(&mut self.site).map_err(|error| {
+            let path = format!("controller.settings.{}", error.name);
+            let located = self.scenario.source.error(&path, error.message).help(error.help);
+            SetupError::Scenario(Box::new(located)).into()
+        })
+    }
+
+    async fn drive(&mut self) {
+        loop {
+            let now = self.clock.elapsed();
+            self.steps(now).await;
+            if self.controller.restart_at.is_some_and(|at| at <= now)
+                && let Err(error) = self.start_controller()
+            {
+                self.findings.add(Finding::World { message: error.to_string() });
+                return;
+            }
+            let settled = match self.site.settle() {
+                Ok(settled) => settled,
+                Err(finding) => {
+                    self.findings.add(finding);
+                    return;
+                }
+            };
+            self.follow_mode();
+            if settled.changed || now.saturating_sub(self.looked_at) >= PULSE {
+                self.look(now);
+            }
+            self.verdicts(now);
+            if now >= self.scenario.horizon || self.stands_still(now) {
+                return;
+            }
+            let wake = settled.wake_at.map(|at| self.clock.since_start(at));
+            self.wait(now, wake).await;
+        }
+    }
+
+    /// Waits until something has happened or is due.
+    async fn wait(&mut self, now: Duration, wake: Option<Duration>) {
+        let next = [
+            wake,
+            self.timeline.front().map(|step| step.at),
+            self.expectations.wake_at(now),
+            self.controller.restart_at,
+            Some(self.looked_at + PULSE),
+            Some(self.scenario.horizon),
+        ];
+        let next = next.into_iter().flatten().min().unwrap_or(self.scenario.horizon);
+        let revision = self.site.objects.revision();
+        let (crashed, exited) = {
+            let mut crashed = std::pin::pin!(self.controller.gate.crashed.notified().fuse());
+            let mut exited = std::pin::pin!(self.controller.exited.notified().fuse());
+            let mut written = std::pin::pin!(self.site.api.changed_since(revision).fuse());
+            let mut asked = std::pin::pin!(self.site.arm.changed().fuse());
+            let mut due = std::pin::pin!(sleep_until(self.clock.instant_of(next)).fuse());
+            futures::select_biased! {
+                () = crashed => (true, false),
+                () = exited => (false, true),
+                _ = written => (false, false),
+                () = asked => (false, false),
+                () = due => (false, false),
+            }
+        };
+        if crashed {
+            self.controller.crash(&mut self.site, self.options.restart_after).await;
+        }
+        if exited {
+            self.controller.take_exit();
+        }
+    }
+
+    async fn steps(&mut self, now: Duration) {
+        while self.timeline.front().is_some_and(|step| step.at <= now) {
+            let Some(step) = self.timeline.pop_front() else { return };
+            let what = steps::describe(&step.action);
+            self.trace.record(self.clock.millis(), "scenario", Entry::Step { what: &what });
+            self.site.chronicle.say(now, Kind::Step, what, "");
+            match &step.action {
+                Action::CrashController { restart_after } => {
+                    self.controller.crash(&mut self.site, *restart_after).await;
+                }
+                Action::CorruptBootstrap(fault) => {
+                    let mut corruption =
+                        self.controller.corruption.lock().expect("nobody panics holding it");
+                    *corruption = *fault;
+                }
+                _ => {
+                    let source = &self.scenario.source;
+                    let done =
+                        steps::carry_out(step, source, &mut self.site, &mut self.client).await;
+                    if let Err(message) = done {
+                        let place = source.place(&step.path);
+                        self.findings.add(Finding::World {
+                            message: format!("{}:{}: {message}", source.file, place.line),
+                        });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Node auto-provisioning of the managed cluster decides whether the controller runs.
+    fn follow_mode(&mut self) {
+        match self.site.provisioning.take() {
+            Some(true) if !self.controller.is_running() && self.scenario.controller.enabled => {
+                self.controller.restart_at = Some(self.clock.elapsed());
+            }
+            Some(false) => self.controller.stop(),
+            _ => {}
+        }
+    }
+
+    fn look(&mut self, now: Duration) {
+        self.looked_at = now;
+        self.site.refresh_cloud();
+        let observation = self.site.observation();
+        let new = self.watch.observe(When::Always, now, &observation, &self.site.history);
+        self.report(now, &new);
+    }
+
+    fn report(&mut self, now: Duration, new: &[crate::invariants::Violation]) {
+        for violation in new {
+            let entry = Entry::Assert { name: violation.id, ok: false };
+            self.trace.record(self.clock.millis(), "oracle", entry);
+            let text = format!("{} violated", violation.id);
+            self.site.chronicle.say(now, Kind::Verdict, text, violation.message.clone());
+        }
+    }
+
+    fn verdicts(&mut self, now: Duration) {
+        let observation = self.site.observation();
+        let decided = self.expectations.observe(now, &observation);
+        for verdict in decided {
+            let entry = Entry::Assert { name: &verdict.path, ok: verdict.ok };
+            self.trace.record(self.clock.millis(), "oracle", entry);
+            let mark = if verdict.ok { "met" } else { "NOT met" };
+            let why = if verdict.ok { String::new() } else { verdict.seen.clone() };
+            self.site.chronicle.say(now, Kind::Verdict, format!("{mark}: {}", verdict.what), why);
+        }
+    }
+
+    fn stands_still(&mut self, now: Duration) -> bool {
+        if self.turns.0 != now {
+            self.turns = (now, 0);
+        }
+        self.turns.1 += 1;
+        if self.turns.1 <= TURNS_MAX {
+            return false;
+        }
+        let message = format!("{TURNS_MAX} turns at {}", format_duration(now));
+        self.findings.add(Finding::Livelock { message });
+        true
+    }
+
+    fn finish(mut self) -> Outcome {
+        let now = self.clock.elapsed();
+        self.look(now);
+        let observation = self.site.observation();
+        let new = self.watch.observe(When::End, now, &observation, &self.site.history);
+        self.report(now, &new);
+        let writes = self.controller.gate.writes();
+        let requests = self.controller.requests.load(Ordering::Relaxed);
+        self.controller.stop();
+        Outcome {
+            scenario: self.scenario.name.clone(),
+            proves: self.scenario.proves.clone(),
+            region: self.scenario.cloud.region.clone(),
+            world: "discrete",
+            seed: self.seed,
+            horizon: now,
+            took: self.began.elapsed(),
+            startup: self.startup,
+            verdicts: self.expectations.finish(now),
+            violations: self.watch.violations().to_vec(),
+            premises: self.watch.premises(),
+            findings: self.findings.all(),
+            hash: self.trace.hash(),
+            records: self.trace.len(),
+            trace: self.trace.take_lines(),
+            chronicle: self.site.chronicle,
+            writes,
+            requests,
+            ambient_calls: None,
+        }
+    }
+}

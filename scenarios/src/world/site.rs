@@ -1,0 +1,278 @@
+//! Both fakes, the components between them, and what is known of them: the same in every world.
+
+use fake_apiserver::{ApiServer, CertificateAuthority, Options as ServerOptions, Tracking};
+use fake_apiserver_components::api::Change;
+use fake_apiserver_components::{Cluster, Options as ClusterOptions, Timings};
+use fake_arm::Arm;
+use fake_arm_cloud::{CloudConfig, CloudEvent, ClusterView, ConfigError};
+use jiff::Timestamp;
+use rand_core::Rng;
+
+use controller_ports::Entropy;
+
+use crate::format::ClusterSettings;
+use crate::invariants::History;
+use crate::observe::{CloudView, Mirror, Observation, Seen, resources};
+use crate::story::Chronicle;
+use crate::trace::{Entry, Trace, body_hash};
+use crate::world::bridge::{Crossing, Facts, cross};
+use crate::world::controller::{GROUPS, USER};
+use crate::world::ports::{Finding, SimClock};
+
+/// Token of the harness itself.
+pub const ADMIN_TOKEN: &str = "nap-admin-token";
+/// Token of the controller.
+pub const CONTROLLER_TOKEN: &str = "nap-controller-token";
+
+/// Rounds at one instant after which the world is called a livelock. A round follows each answer
+/// from the cloud to the cluster and back; a dozen is usual.
+const ROUNDS_MAX: u32 = 1_000;
+
+/// How long leftovers may exist before they count as leaks: two periods of the controller's
+/// garbage collection (two minutes each) and the deletion of a machine in between.
+const LEAK_GRACE: std::time::Duration = std::time::Duration::from_mins(6);
+
+/// What a site is built from.
+#[derive(Debug)]
+pub struct SiteOptions<'a> {
+    /// The cloud.
+    pub cloud: CloudConfig,
+    /// The cluster.
+    pub cluster: &'a ClusterSettings,
+    /// Time.
+    pub clock: SimClock,
+    /// Speed of real time, for the fakes' clocks.
+    pub scale: f64,
+    /// Randomness.
+    pub entropy: Entropy,
+    /// Whether components with pending events step in a seeded order.
+    pub jitter: bool,
+    /// The record of the run.
+    pub trace: Trace,
+    /// The cluster's certificate authority; `None`: derived from the seed.
+    pub ca: Option<CertificateAuthority>,
+    /// Host and port of the API server.
+    pub kube_address: &'a str,
+}
+
+/// Both fakes and what drives them.
+#[derive(Debug)]
+pub struct Site {
+    /// The cloud.
+    pub arm: Arm,
+    /// The API server.
+    pub api: ApiServer,
+    /// What the cloud may know of the cluster.
+    pub facts: Facts,
+    /// Kubernetes objects.
+    pub objects: Mirror,
+    /// Azure resources.
+    pub cloud: CloudView,
+    /// What happened.
+    pub chronicle: Chronicle,
+    /// What invariants know of the past.
+    pub history: History,
+    /// The managed cluster.
+    pub cluster: ClusterView,
+    /// Set when node auto-provisioning was switched on or off.
+    pub provisioning: Option<bool>,
+    components: Cluster,
+    clock: SimClock,
+    trace: Trace,
+}
+
+/// What [`Site::settle`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// When something happens next.
+    pub wake_at: Option<Timestamp>,
+    /// Whether anything changed.
+    pub changed: bool,
+}
+
+impl Site {
+    /// Builds both fakes.
+    ///
+    /// # Errors
+    ///
+    /// When the cloud's configuration names what does not exist.
+    pub fn new(options: SiteOptions<'_>) -> Result<Self, ConfigError> {
+        let SiteOptions { cloud, cluster, clock, scale, entropy, jitter, trace, ca, kube_address } =
+            options;
+        let seed = |name: &str| entropy.stream(name).next_u64();
+        let arm_clock = fake_arm::Clock::new(clock.epoch(), clock.started(), scale);
+        let arm = Arm::new(cloud, seed("fake-arm"), arm_clock)?;
+        let view = arm
+            .with_cloud(|cloud, _| cloud.clusters())
+            .into_iter()
+            .next()
+            .ok_or_else(|| ConfigError {
+                field: "clusters".to_owned(),
+                reason: "a world needs one managed cluster".to_owned(),
+            })?;
+        let server_clock = fake_apiserver::Clock::new(clock.epoch(), clock.started(), scale);
+        let mut server = ServerOptions::new(server_clock, seed("fake-apiserver"))
+            .with_token(ADMIN_TOKEN, "system:admin", &["system:masters"])
+            .with_token(CONTROLLER_TOKEN, USER, &GROUPS);
+        server.version = format!("v{}", view.kubernetes_version);
+        server.ca = ca;
+        server.tracking = Tracking::Applied;
+        kube_address.clone_into(&mut server.address);
+        let api = ApiServer::new(server);
+        let timings = if cluster.realistic { Timings::realistic() } else { Timings::fast() };
+        let mut components = ClusterOptions::new(api.ca().pem(), timings);
+        components.heartbeat = cluster.heartbeat;
+        if jitter {
+            let mut key = [0; 32];
+            entropy.stream("components/order").fill_bytes(&mut key);
+            components.order_seed = Some(key);
+        }
+        let facts = Facts::default();
+        arm.with_cloud(|cloud, _| cloud.set_cluster_facts(Box::new(facts.clone())));
+        Ok(Self {
+            chronicle: Chronicle::new(clock.epoch(), arm.with_cloud(|cloud, _| cloud.catalog().clone())),
+            arm,
+            api,
+            facts,
+            objects: Mirror::new(),
+            cloud: CloudView::default(),
+            history: History::new(LEAK_GRACE),
+            cluster: view,
+            provisioning: None,
+            components: Cluster::new(&components),
+            clock,
+            trace,
+        })
+    }
+
+    /// Lets everything happen that is due now, on both sides of the bridge, until nothing is left.
+    ///
+    /// # Errors
+    ///
+    /// When it does not come to an end, or components cannot read what they must.
+    pub fn settle(&mut self) -> Result<Settled, Finding> {
+        let mut changed = false;
+        for _ in 0..ROUNDS_MAX {
+            let now = self.clock.wall();
+            let events = self.arm.advance();
+            for event in &events {
+                self.carry(now, event);
+            }
+            let components = &mut self.components;
+            let woken = self.api.with_api(|api| components.pump(now, api));
+            let wake = woken.map_err(|error| Finding::World { message: error.to_string() })?;
+            self.report_joins();
+            let objects = &mut self.objects;
+            let seen = self.api.with_api(|api| objects.refresh(api)).map_err(|status| {
+                Finding::World { message: format!("the store cannot be read: {}", status.message) }
+            })?;
+            if events.is_empty() && seen.is_empty() {
+                let cloud = self.arm.wake_at();
+                let wake_at = [wake, cloud].into_iter().flatten().min();
+                if wake_at.is_none_or(|at| at > now) {
+                    return Ok(Settled { wake_at, changed });
+                }
+                continue;
+            }
+            changed = true;
+            self.note(now, &seen);
+        }
+        Err(Finding::Livelock {
+            message: format!("the world does not come to rest at {}", self.clock.wall()),
+        })
+    }
+
+    /// Takes a look at the cloud; call it after requests to it.
+    pub fn refresh_cloud(&mut self) {
+        let view = self.arm.with_cloud(|cloud, _| CloudView {
+            vms: cloud.vms(),
+            nics: cloud.nics(),
+            disks: cloud.disks(),
+        });
+        self.chronicle.cloud(self.clock.elapsed(), &view, &self.objects);
+        self.cloud = view;
+    }
+
+    /// For expectations and invariants.
+    pub fn observation(&self) -> Observation<'_> {
+        Observation { now: self.clock.wall(), objects: &self.objects, cloud: &self.cloud }
+    }
+
+    fn carry(&mut self, now: Timestamp, event: &CloudEvent) {
+        let (what, id, arg) = describe(event);
+        let entry = Entry::Cloud { what, id, arg: &arg };
+        self.trace.record(self.clock.millis(), "cloud", entry);
+        match cross(event, &self.cluster.name) {
+            Some(Crossing::Host(fact)) => self.components.apply(now, &fact),
+            Some(Crossing::Controller(on)) => self.provisioning = Some(on),
+            None => {}
+        }
+        self.chronicle.cloud_event(self.clock.elapsed(), event);
+    }
+
+    /// A host that gives up joining fails the machine's provisioning, as the extension that waits
+    /// for the kubelet would.
+    fn report_joins(&mut self) {
+        for report in self.components.join_failures() {
+            let reason = report.failure.to_string();
+            let entry =
+                Entry::Cloud { what: "join-failed", id: &report.provider_id, arg: &reason };
+            self.trace.record(self.clock.millis(), "cloud", entry);
+            self.chronicle.join_failed(self.clock.elapsed(), &report.hostname, &reason);
+        }
+    }
+
+    fn note(&mut self, now: Timestamp, seen: &[Seen]) {
+        let mut gone = Vec::new();
+        for change in seen {
+            self.trace_write(change);
+            if change.resource == resources::CLAIMS && change.change == Change::Deleted {
+                gone.push(change.object.name().to_owned());
+            }
+        }
+        self.facts.refresh(&self.objects);
+        self.history.observe(now, &self.objects, &gone);
+        let decisions = self.chronicle.objects(self.clock.elapsed(), seen, &self.objects);
+        for decision in decisions {
+            let entry = Entry::Decide {
+                what: &decision.what,
+                about: &decision.about,
+                why: &decision.why,
+            };
+            self.trace.record(self.clock.millis(), "controller", entry);
+        }
+    }
+
+    fn trace_write(&self, change: &Seen) {
+        let op = match change.change {
+            Change::Added => "create",
+            Change::Modified => "update",
+            Change::Deleted => "delete",
+        };
+        let body = serde_json::to_vec(change.object.value()).expect("objects are JSON");
+        let entry = Entry::Write {
+            op,
+            kind: change.resource.plural,
+            ns: change.object.namespace(),
+            name: change.object.name(),
+            rv: change.revision,
+            body: &body_hash(&body),
+        };
+        self.trace.record(self.clock.millis(), "store", entry);
+    }
+}
+
+fn describe(event: &CloudEvent) -> (&'static str, &str, String) {
+    match event {
+        CloudEvent::VmStarted(vm) => ("vm-started", &vm.provider_id, vm.vm_size.clone()),
+        CloudEvent::VmStopped { provider_id, reason } => {
+            ("vm-stopped", provider_id, format!("{reason:?}"))
+        }
+        CloudEvent::ScheduledEvent { provider_id, not_before, .. } => {
+            ("preempt", provider_id, not_before.to_string())
+        }
+        CloudEvent::NapModeChanged { cluster, mode } => {
+            ("nap-mode", cluster, mode.as_str().to_owned())
+        }
+    }
+}
