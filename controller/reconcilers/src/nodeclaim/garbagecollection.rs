@@ -114,6 +114,15 @@ fn is_garbage(
 
 /// Deletes an instance nobody owns, and its Node.
 async fn collect_instance(ctx: &Context, instance: &Instance) -> Result<(), Error> {
+    // The caches may lag; an instance that is in use must not go for it.
+    if ctx
+        .claim_api()
+        .get_opt(instance.claim.as_str())
+        .await?
+        .is_some()
+    {
+        return Ok(());
+    }
     tracing::info!(
         provider_id = %instance.provider_id, nodeclaim = %instance.claim,
         "deleting instance without nodeclaim"

@@ -12,6 +12,9 @@ mod marks;
 mod registration;
 mod termination;
 
+use std::sync::Arc;
+
+use controller_api::conditions::Conditioned;
 use controller_api::karpenter::v1::NodeClaim;
 use controller_api::labels;
 
@@ -120,6 +123,11 @@ pub(crate) async fn delete(
     reason: &'static str,
 ) -> Result<(), Error> {
     ctx.delete_claim(claim).await?;
+    if !claim.is_condition_true("Registered") {
+        // Its pods wait for another node: they are not to wait for their next turn as well.
+        let uid: Arc<str> = claim.metadata.uid.as_deref().unwrap_or_default().into();
+        ctx.batcher.trigger(&uid, ctx.clock.monotonic());
+    }
     tracing::info!(nodeclaim = claim_name(claim), reason, "deleted nodeclaim");
     ctx.metrics
         .claim_disrupted(&Disrupted::forceful(claim, reason));

@@ -58,14 +58,16 @@ pub(super) async fn finalize(ctx: &Context, claim: &NodeClaim) -> Result<Next, E
         mark_terminating(ctx, claim).await?;
         return Ok(Next::After(DELETION_CHECK_PERIOD));
     }
-    let now = ctx.now();
-    ctx.metrics.claim_terminated(claim, now);
     let patch = without_finalizer(claim, labels::TERMINATION_FINALIZER);
-    if ctx
-        .patch_claim(claim, patch, Guard::Version)
-        .await?
-        .is_some()
-    {
+    if let Some(left) = ctx.patch_claim(claim, patch, Guard::Version).await? {
+        if left.metadata.finalizers.iter().flatten().next().is_none() {
+            // Nothing holds it any more; it may be gone before any watch shows it.
+            ctx.forget_claim(claim_name(claim));
+            ctx.queues
+                .classes
+                .add(claim.spec.node_class_ref.name.clone());
+        }
+        ctx.metrics.claim_terminated(claim, ctx.now());
         let message = format!("Finalized {}", labels::TERMINATION_FINALIZER);
         ctx.events
             .publish(claim, Note::normal("Finalized", message));
