@@ -34,6 +34,8 @@ mod options;
 mod pricing;
 mod provider;
 mod quota;
+#[cfg(test)]
+mod testing;
 mod zones;
 
 use std::collections::BTreeMap;

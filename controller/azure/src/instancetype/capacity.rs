@@ -119,7 +119,7 @@ mod tests {
         let sku = item("Standard_E28bs_v5", "f", &[], &[("vCPUs", "28"), ("MemoryGB", "218.75")]);
         let sku = sku.usable("westeurope").expect("usable");
         let resources = capacity(&sku, 128, 250, 0.075);
-        assert_eq!(resources.memory_bytes, 218 * GIB - (218 * GIB * 75).div_ceil(1000));
+        assert_eq!(resources.memory_bytes, 218 * GIB - (218 * GIB * 75 + 999) / 1000);
         assert_eq!((resources.cpu_milli, resources.ephemeral_bytes, resources.pods), (28_000, 128_000_000_000, 250));
     }
 
