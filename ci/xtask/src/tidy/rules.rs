@@ -2,11 +2,20 @@
 
 use super::has_extension;
 
-/// Lines of a Rust file; longer ones are hard to hold in mind.
-const LINES_MAX: usize = 500;
+/// Lines of a Rust file; longer ones are hard to hold in mind. About 500, and room for the formatter.
+const LINES_MAX: usize = 550;
 
 /// Longer files, with the reason.
-const LONG_FILES: &[(&str, &str)] = &[];
+const LONG_FILES: &[(&str, &str)] = &[
+    (
+        "fake-apiserver/src/auth/bootstrap.rs",
+        "a table of the default roles",
+    ),
+    (
+        "fake-apiserver/src/table/printers.rs",
+        "a table of columns, one entry per kind",
+    ),
+];
 
 /// The one file that may.
 const UNSAFE_FILE: &str = "scenarios/src/bin/nap/interposer.rs";
