@@ -61,7 +61,7 @@ pub(crate) fn update(
     Ok(())
 }
 
-/// ServiceAccount: the default account, which must exist.
+/// `ServiceAccount`: the default account, which must exist.
 fn service_account(machine: &Machine, call: &Call<'_>, pod: &mut Value) -> Result<()> {
     let name = meta::string(pod, "name").to_owned();
     let spec = meta::map_mut(pod, "spec");
@@ -147,7 +147,7 @@ fn priority(machine: &Machine, pod: &mut Value) -> Result<()> {
     Ok(())
 }
 
-/// DefaultTolerationSeconds: 300 s of patience with unreachable and not-ready nodes.
+/// `DefaultTolerationSeconds`: 300 s of patience with unreachable and not-ready nodes.
 fn toleration_seconds(pod: &mut Value) {
     let spec = meta::map_mut(pod, "spec");
     let tolerations = spec.entry("tolerations").or_insert_with(|| json!([]));
@@ -171,7 +171,7 @@ fn toleration_seconds(pod: &mut Value) {
     }
 }
 
-/// RuntimeClass: the overhead of the class.
+/// `RuntimeClass`: the overhead of the class.
 fn runtime_class(machine: &Machine, pod: &mut Value) -> Result<()> {
     let Some(name) = pod["spec"]["runtimeClassName"]
         .as_str()
@@ -197,7 +197,7 @@ fn runtime_class(machine: &Machine, pod: &mut Value) -> Result<()> {
     Ok(())
 }
 
-/// TaintNodesByCondition: a new node is not ready until the node lifecycle controller says so.
+/// `TaintNodesByCondition`: a new node is not ready until the node lifecycle controller says so.
 fn taint_new_node(node: &mut Value) {
     let taint = json!({"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"});
     let taints = meta::map_mut(node, "spec")
@@ -240,7 +240,7 @@ fn default_storage_class(machine: &Machine, claim: &mut Value) {
     }
 }
 
-/// LimitRanger: default requests and limits of containers.
+/// `LimitRanger`: default requests and limits of containers.
 fn limit_ranger(machine: &Machine, namespace: &str, pod: &mut Value) {
     let space = machine.registry.space("", "limitranges");
     let prefix = format!("{namespace}/");

@@ -108,7 +108,7 @@ pub(crate) fn update(group: &str, plural: &str, object: &mut Value) {
         }
         ("rbac.authorization.k8s.io", "clusterrolebindings" | "rolebindings") => binding(object),
         ("rbac.authorization.k8s.io", "clusterroles" | "roles") => {
-            default(object, "rules", Value::Null)
+            default(object, "rules", Value::Null);
         }
         ("apiextensions.k8s.io", "customresourcedefinitions") => {
             crate::registry::custom::default(object);

@@ -94,6 +94,9 @@ pub(crate) enum Answer {
 /// etcd's compaction interval under kube-apiserver (`--etcd-compaction-interval`).
 const COMPACTION_MINUTES: i64 = 5;
 
+/// kube-apiserver's `--event-ttl`. Expiry is looked at together with compaction.
+const EVENT_TTL_HOURS: i64 = 1;
+
 impl Machine {
     pub(crate) fn new(options: &Options) -> Self {
         let now = options.clock.now();
@@ -230,51 +233,30 @@ impl Machine {
         Ok(item.value.clone())
     }
 
-    /// A stored object in the form of a view.
-    pub(crate) fn present(&self, view: &View, item: &Item) -> Result<Item> {
-        if view.is_storage() {
-            return Ok(item.clone());
+    /// Removes events nobody wrote to for their time to live.
+    fn expire_events(&mut self, now: Timestamp) {
+        let space = self.registry.space("", "events");
+        let horizon = now - SignedDuration::from_hours(EVENT_TTL_HOURS);
+        let old: Vec<Item> = self
+            .store
+            .range(space, "", None)
+            .map(|(_, found)| &found.value)
+            .filter(|event| crate::events::last_seen(event.value()).is_none_or(|at| at < horizon))
+            .cloned()
+            .collect();
+        for event in old {
+            let mut last = event.value().clone();
+            meta::set(
+                &mut last,
+                "resourceVersion",
+                self.store.next_revision().to_string(),
+            );
+            let key = key(event.namespace(), event.name());
+            self.store
+                .delete(space, &key, Expect::Any, Item::new(last))
+                .expect("the event was read from the store just above");
+            self.wake(space);
         }
-        let mut value = item.value().clone();
-        match view.resource.behaviour.conversion {
-            Conversion::Events => crate::events::from_core(&mut value),
-            Conversion::Webhook => {
-                return Err(Status::internal(&format!(
-                    "conversion webhook for {}, Kind={} failed: conversion webhooks are not supported by this server",
-                    view.api_version(),
-                    view.resource.kind,
-                )));
-            }
-            Conversion::None => {
-                if value["apiVersion"] == view.api_version() {
-                    return Ok(item.clone());
-                }
-                if let Some(schema) = view.schema().filter(|_| view.resource.custom) {
-                    crate::schema::decode::prune(&mut value, &schema, &view.resource.kind, false);
-                    crate::schema::defaults::apply(&mut value, &schema);
-                }
-            }
-        }
-        value["apiVersion"] = view.api_version().into();
-        Ok(Item::new(value))
-    }
-
-    /// Turns a body in the form of a view into the stored form.
-    pub(crate) fn to_stored(&self, view: &View, value: &mut Value) -> Result<()> {
-        match view.resource.behaviour.conversion {
-            Conversion::Events => crate::events::to_core(value),
-            Conversion::Webhook if view.version != view.resource.storage => {
-                return Err(Status::internal(
-                    "conversion webhooks are not supported by this server",
-                ));
-            }
-            _ => {
-                let stored = view.resource.versions.get(view.resource.storage);
-                let stored = stored.map_or(view.api_version(), |version| &version.api_version);
-                value["apiVersion"] = stored.into();
-            }
-        }
-        Ok(())
     }
 
     /// Forgets history older than two compaction intervals at most, one at least.
@@ -282,6 +264,7 @@ impl Machine {
         let (marked, revision) = self.marks;
         if now.duration_since(marked) >= SignedDuration::from_mins(COMPACTION_MINUTES) {
             self.store.compact(revision);
+            self.expire_events(now);
             self.marks = (now, self.store.revision());
         }
     }
@@ -294,4 +277,51 @@ pub(crate) fn key(namespace: &str, name: &str) -> String {
     } else {
         format!("{namespace}/{name}")
     }
+}
+
+/// A stored object in the form of a view.
+pub(crate) fn present(view: &View, item: &Item) -> Result<Item> {
+    if view.is_storage() {
+        return Ok(item.clone());
+    }
+    let mut value = item.value().clone();
+    match view.resource.behaviour.conversion {
+        Conversion::Events => crate::events::from_core(&mut value),
+        Conversion::Webhook => {
+            return Err(Status::internal(&format!(
+                "conversion webhook for {}, Kind={} failed: conversion webhooks are not supported by this server",
+                view.api_version(),
+                view.resource.kind,
+            )));
+        }
+        Conversion::None => {
+            if value["apiVersion"] == view.api_version() {
+                return Ok(item.clone());
+            }
+            if let Some(schema) = view.schema().filter(|_| view.resource.custom) {
+                crate::schema::decode::prune(&mut value, &schema, &view.resource.kind, false);
+                crate::schema::defaults::apply(&mut value, &schema);
+            }
+        }
+    }
+    value["apiVersion"] = view.api_version().into();
+    Ok(Item::new(value))
+}
+
+/// Turns a body in the form of a view into the stored form.
+pub(crate) fn to_stored(view: &View, value: &mut Value) -> Result<()> {
+    match view.resource.behaviour.conversion {
+        Conversion::Events => crate::events::to_core(value),
+        Conversion::Webhook if view.version != view.resource.storage => {
+            return Err(Status::internal(
+                "conversion webhooks are not supported by this server",
+            ));
+        }
+        _ => {
+            let stored = view.resource.versions.get(view.resource.storage);
+            let stored = stored.map_or(view.api_version(), |version| &version.api_version);
+            value["apiVersion"] = stored.into();
+        }
+    }
+    Ok(())
 }

@@ -32,11 +32,13 @@ impl Random {
         let number = number & !(0xf << 76) | (4 << 76);
         let number = number & !(0b11 << 62) | (0b10 << 62);
         let text = format!("{number:032x}");
-        let (a, rest) = text.split_at(8);
-        let (b, rest) = rest.split_at(4);
-        let (c, rest) = rest.split_at(4);
-        let (d, e) = rest.split_at(4);
-        format!("{a}-{b}-{c}-{d}-{e}")
+        let mut rest = text.as_str();
+        let parts = [8, 4, 4, 4, 12].map(|length| {
+            let (part, tail) = rest.split_at(length);
+            rest = tail;
+            part
+        });
+        parts.join("-")
     }
 
     /// The suffix of a generated name.

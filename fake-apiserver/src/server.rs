@@ -54,6 +54,12 @@ impl ApiServer {
         routes::router(self.clone())
     }
 
+    /// The same router for an in-process client that is `identity`, without credentials.
+    pub fn router_for(&self, identity: &Identity) -> axum::Router {
+        let user = routes::CertificateUser(Arc::new(User::authenticated(identity)));
+        self.router().layer(axum::Extension(user))
+    }
+
     /// Lends the components' view of the server; writes wake watchers when the closure ends.
     pub fn with_api<T>(&self, act: impl FnOnce(&mut dyn Api) -> T) -> T {
         let mut machine = self.lock();
@@ -248,7 +254,7 @@ impl Direct<'_> {
             call.options = &forced;
         }
         match self.machine.execute(&mut call, action)? {
-            Answer::Object(_, item) => Ok(object(&self.machine.present(&view, &item)?)),
+            Answer::Object(_, item) => Ok(object(&crate::machine::present(&view, &item)?)),
             Answer::Value(_, value) => Ok(Object::new(Arc::new(value))),
         }
     }
@@ -298,9 +304,7 @@ impl Api for Direct<'_> {
         let items = self.machine.store.range(view.resource.space, "", None);
         let objects: Result<Vec<Object>, Status> = items
             .map(|(_, found)| {
-                self.machine
-                    .present(&view, &found.value)
-                    .map(|item| object(&item))
+                crate::machine::present(&view, &found.value).map(|item| object(&item))
             })
             .collect();
         Ok((objects.map_err(to_api)?, self.machine.store.revision()))
@@ -320,7 +324,7 @@ impl Api for Direct<'_> {
         })?;
         changes
             .map(|change| {
-                let item = self.machine.present(&view, &change.value).map_err(to_api)?;
+                let item = crate::machine::present(&view, &change.value).map_err(to_api)?;
                 let kind = match (change.deleted, &change.before) {
                     (true, _) => Change::Deleted,
                     (false, Some(_)) => Change::Modified,

@@ -269,7 +269,7 @@ fn resource_matches(own: &str, plural: &str, subresource: &str) -> bool {
     }
 }
 
-/// The rules of a ClusterRole, those of the roles it aggregates included.
+/// The rules of a `ClusterRole`, those of the roles it aggregates included.
 fn cluster_role_rules(role: &Value, store: &Store<Item>, space: SpaceId) -> Vec<Rule> {
     let mut rules = parse_rules(&role["rules"]);
     let selectors = role["aggregationRule"]["clusterRoleSelectors"].as_array();

@@ -20,13 +20,13 @@ const GENERATED_ATTEMPTS: usize = 8;
 impl Machine {
     pub(super) fn create(&mut self, call: &mut Call<'_>, mut body: Value) -> Result<Answer> {
         if !call.subresource.is_empty() {
-            return self.create_special(call, body);
+            return self.create_special(call, &body);
         }
         if !call.view.resource.behaviour.stored {
             return self.create_unstored(call, body);
         }
-        self.accept(call, &mut body, false)?;
-        self.to_stored(call.view, &mut body)?;
+        super::accept(call, &mut body, false)?;
+        crate::machine::to_stored(call.view, &mut body)?;
         self.create_object(call, body, false)
             .map(|item| Answer::Object(201, item))
     }
@@ -41,7 +41,7 @@ impl Machine {
         tracked: bool,
     ) -> Result<Item> {
         let resource = &call.view.resource;
-        let namespace = self.place(call, &mut object)?;
+        let namespace = place(call, &mut object)?;
         let metadata = meta::metadata_mut(&mut object);
         for field in [
             "deletionTimestamp",
@@ -93,22 +93,6 @@ impl Machine {
         Ok(self.commit(call, None, object))
     }
 
-    /// The namespace of a new object: of the path, which the body must not contradict.
-    fn place(&self, call: &Call<'_>, object: &mut Value) -> Result<String> {
-        if !call.view.resource.namespaced {
-            meta::remove(object, "namespace");
-            return Ok(String::new());
-        }
-        let own = meta::string(object, "namespace");
-        if !own.is_empty() && own != call.namespace {
-            return Err(Status::bad_request(
-                "the namespace of the provided object does not match the namespace sent on the request",
-            ));
-        }
-        meta::set(object, "namespace", call.namespace);
-        Ok(call.namespace.to_owned())
-    }
-
     fn name_new(&mut self, call: &Call<'_>, object: &mut Value, namespace: &str) -> Result<String> {
         let resource = &call.view.resource;
         let name = meta::string(object, "name");
@@ -136,7 +120,7 @@ impl Machine {
         Ok(name)
     }
 
-    /// NamespaceLifecycle: the namespace exists and is not going away.
+    /// `NamespaceLifecycle`: the namespace exists and is not going away.
     fn check_namespace(&self, call: &Call<'_>, namespace: &str, name: &str) -> Result<()> {
         let view = self
             .registry
@@ -203,4 +187,20 @@ fn scale_error(view: &View, object: &Value) -> Option<FieldError> {
     let negative = replicas.as_i64().is_some_and(|replicas| replicas < 0);
     let detail = "should be a non-negative integer";
     negative.then(|| FieldError::invalid(format!(".{path}"), replicas, detail))
+}
+
+/// The namespace of a new object: of the path, which the body must not contradict.
+fn place(call: &Call<'_>, object: &mut Value) -> Result<String> {
+    if !call.view.resource.namespaced {
+        meta::remove(object, "namespace");
+        return Ok(String::new());
+    }
+    let own = meta::string(object, "namespace");
+    if !own.is_empty() && own != call.namespace {
+        return Err(Status::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
+    }
+    meta::set(object, "namespace", call.namespace);
+    Ok(call.namespace.to_owned())
 }

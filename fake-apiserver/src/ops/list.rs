@@ -68,7 +68,7 @@ impl Machine {
             if revision == current {
                 return Ok(self.newest(view, &prefix, Some(&after), limit, options));
             }
-            let state = self.store.at(space, &prefix, revision).map_err(|_| {
+            let state = self.store.at(space, &prefix, revision).map_err(|_gone| {
                 let mut status = Status::expired(TOO_OLD);
                 status.continuation = Some(encode(-1, &start));
                 status
@@ -83,7 +83,7 @@ impl Machine {
             && let Some(wanted) = wanted
             && wanted != current
         {
-            let state = self.store.at(space, &prefix, wanted).map_err(|_| {
+            let state = self.store.at(space, &prefix, wanted).map_err(|_gone| {
                 Status::expired("The resourceVersion for the provided list is too old.")
             })?;
             let items = state.iter().map(|(key, v)| (&**key, &v.value));
@@ -172,7 +172,7 @@ pub(crate) fn parse_version(text: &str) -> Result<Option<u64>> {
     if text.is_empty() {
         return Ok(None);
     }
-    let parsed = text.parse().map_err(|_| {
+    let parsed = text.parse().map_err(|_gone| {
         Status::bad_request(format!(
             "invalid resource version: resourceVersion: Invalid value: \"{text}\": strconv.ParseUint: parsing \"{text}\": invalid syntax"
         ))

@@ -51,7 +51,7 @@ impl Machine {
         let verb = action.verb();
         let target = (call.namespace, call.name, call.subresource);
         self.authorize_call(call.user, verb, call.view, target)?;
-        self.check_method(call, verb)?;
+        check_method(call, verb)?;
         self.compact_old(call.now);
         match action {
             Action::Get => self.get(call),
@@ -59,24 +59,6 @@ impl Machine {
             Action::Update(body) => self.update(call, body),
             Action::Patch(kind, body) => self.patch(call, kind, &body),
             Action::Delete(options) => self.delete(call, &options),
-        }
-    }
-
-    fn check_method(&self, call: &Call<'_>, verb: &str) -> Result<()> {
-        let has = |verbs: &[String]| verbs.iter().any(|own| own == verb);
-        let allowed = if call.subresource.is_empty() {
-            has(&call.view.resource.verbs) && (call.name.is_empty() || verb != "create")
-        } else {
-            let sub = call
-                .view
-                .subresource(call.subresource)
-                .ok_or_else(Status::no_such_resource)?;
-            has(&sub.verbs)
-        };
-        if allowed {
-            Ok(())
-        } else {
-            Err(Status::method_not_allowed())
         }
     }
 
@@ -88,64 +70,6 @@ impl Machine {
                 Ok(Answer::Object(200, item))
             }
             _ => self.get_special(call),
-        }
-    }
-
-    /// Reads a body as the call's kind: checks its type, drops unknown fields as told.
-    fn accept(&self, call: &mut Call<'_>, body: &mut Value, patched: bool) -> Result<()> {
-        let resource = &call.view.resource;
-        let kind = resource.kind.as_str();
-        check_type(body, kind, call.view.api_version(), resource.custom)?;
-        let Some(schema) = call.view.schema() else {
-            return Ok(());
-        };
-        let report = decode::prune(body, &schema, kind, !resource.custom);
-        if let Some(error) = report.type_error {
-            return Err(cannot_be_handled(
-                kind,
-                call.view.api_version(),
-                kind,
-                &error,
-            ));
-        }
-        let unknown = report
-            .unknown
-            .iter()
-            .map(|path| format!("unknown field \"{path}\""));
-        let duplicate = call
-            .options
-            .duplicates
-            .iter()
-            .map(|path| format!("duplicate field \"{path}\""));
-        let problems: Vec<String> = unknown.chain(duplicate).collect();
-        if problems.is_empty() {
-            return Ok(());
-        }
-        match call.options.validation {
-            FieldValidation::Ignore => Ok(()),
-            FieldValidation::Warn => {
-                call.warnings.extend(problems);
-                Ok(())
-            }
-            FieldValidation::Strict if patched => {
-                let error = format!("strict decoding error: {}", problems.join(", "));
-                let error = crate::status::FieldError::invalid(
-                    "patch",
-                    &Value::from(body.to_string()),
-                    &error,
-                );
-                let message = format!("The request is invalid: {}: {}", error.path, error.text);
-                Err(Status::invalid_text(message, &[error]))
-            }
-            FieldValidation::Strict => {
-                let error = format!("strict decoding error: {}", problems.join(", "));
-                Err(cannot_be_handled(
-                    kind,
-                    call.view.api_version(),
-                    kind,
-                    &error,
-                ))
-            }
         }
     }
 
@@ -233,7 +157,7 @@ fn wanted_revision(object: &Value) -> Result<Option<u64>> {
     if text.is_empty() || text == "0" {
         return Ok(None);
     }
-    let parsed = text.parse().map_err(|_| {
+    let parsed = text.parse().map_err(|_text| {
         Status::plain_error(format!(
             "strconv.ParseUint: parsing \"{text}\": invalid syntax"
         ))
@@ -258,4 +182,77 @@ fn refuse(call: &Call<'_>, name: &str, why: &str) -> Status {
         },
         why,
     )
+}
+
+fn check_method(call: &Call<'_>, verb: &str) -> Result<()> {
+    let has = |verbs: &[String]| verbs.iter().any(|own| own == verb);
+    let allowed = if call.subresource.is_empty() {
+        has(&call.view.resource.verbs) && (call.name.is_empty() || verb != "create")
+    } else {
+        let sub = call
+            .view
+            .subresource(call.subresource)
+            .ok_or_else(Status::no_such_resource)?;
+        has(&sub.verbs)
+    };
+    if allowed {
+        Ok(())
+    } else {
+        Err(Status::method_not_allowed())
+    }
+}
+
+/// Reads a body as the call's kind: checks its type, drops unknown fields as told.
+fn accept(call: &mut Call<'_>, body: &mut Value, patched: bool) -> Result<()> {
+    let resource = &call.view.resource;
+    let kind = resource.kind.as_str();
+    check_type(body, kind, call.view.api_version(), resource.custom)?;
+    let Some(schema) = call.view.schema() else {
+        return Ok(());
+    };
+    let report = decode::prune(body, &schema, kind, !resource.custom);
+    if let Some(error) = report.type_error {
+        return Err(cannot_be_handled(
+            kind,
+            call.view.api_version(),
+            kind,
+            &error,
+        ));
+    }
+    let unknown = report
+        .unknown
+        .iter()
+        .map(|path| format!("unknown field \"{path}\""));
+    let duplicate = call
+        .options
+        .duplicates
+        .iter()
+        .map(|path| format!("duplicate field \"{path}\""));
+    let problems: Vec<String> = unknown.chain(duplicate).collect();
+    if problems.is_empty() {
+        return Ok(());
+    }
+    match call.options.validation {
+        FieldValidation::Ignore => Ok(()),
+        FieldValidation::Warn => {
+            call.warnings.extend(problems);
+            Ok(())
+        }
+        FieldValidation::Strict if patched => {
+            let error = format!("strict decoding error: {}", problems.join(", "));
+            let error =
+                crate::status::FieldError::invalid("patch", &Value::from(body.to_string()), &error);
+            let message = format!("The request is invalid: {}: {}", error.path, error.text);
+            Err(Status::invalid_text(message, &[error]))
+        }
+        FieldValidation::Strict => {
+            let error = format!("strict decoding error: {}", problems.join(", "));
+            Err(cannot_be_handled(
+                kind,
+                call.view.api_version(),
+                kind,
+                &error,
+            ))
+        }
+    }
 }

@@ -25,9 +25,9 @@ impl Machine {
             return self.apply(call, body);
         }
         let old = self.stored(call.view, call.namespace, call.name)?;
-        let shown = self.present(call.view, &old)?;
+        let shown = crate::machine::present(call.view, &old)?;
         let mut new = shown.value().clone();
-        self.patch_tree(call, kind, &mut new, body)?;
+        patch_tree(call, kind, &mut new, body)?;
         let uid_before = meta::string(shown.value(), "uid");
         if meta::string(&new, "uid").is_empty() {
             meta::set(&mut new, "uid", uid_before);
@@ -39,36 +39,10 @@ impl Machine {
                 call.name
             )));
         }
-        self.accept(call, &mut new, true)?;
-        self.to_stored(call.view, &mut new)?;
+        super::accept(call, &mut new, true)?;
+        crate::machine::to_stored(call.view, &mut new)?;
         let item = self.replace(call, &old, new, Origin::Patch)?;
         Ok(Answer::Object(200, item))
-    }
-
-    /// Applies a patch that is not server-side apply.
-    pub(super) fn patch_tree(
-        &self,
-        call: &Call<'_>,
-        kind: PatchType,
-        tree: &mut Value,
-        body: &Value,
-    ) -> Result<()> {
-        match kind {
-            PatchType::Json => json_patch::apply(tree, body),
-            PatchType::Merge => merge::apply(tree, body),
-            PatchType::StrategicMerge => {
-                let schema = call.view.schema().filter(|_| !call.view.resource.custom);
-                let Some(schema) = schema else {
-                    return Err(Status::unsupported_media_type(format!(
-                        "application/strategic-merge-patch+json is not supported by {}, Kind={}: the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
-                        call.view.api_version(),
-                        call.view.resource.kind,
-                    )));
-                };
-                strategic::apply(tree, body, &schema)
-            }
-            PatchType::Apply => Err(Status::unprocessable()),
-        }
     }
 
     fn apply(&mut self, call: &mut Call<'_>, body: &Value) -> Result<Answer> {
@@ -101,10 +75,10 @@ impl Machine {
         let old = self.stored(call.view, call.namespace, call.name);
         match old {
             Ok(old) => {
-                let shown = self.present(call.view, &old)?;
+                let shown = crate::machine::present(call.view, &old)?;
                 let mut new = apply::apply(call, Some(shown.value()), &config)?;
-                self.accept(call, &mut new, true)?;
-                self.to_stored(call.view, &mut new)?;
+                super::accept(call, &mut new, true)?;
+                crate::machine::to_stored(call.view, &mut new)?;
                 let item = self.replace(call, &old, new, Origin::Apply)?;
                 Ok(Answer::Object(200, item))
             }
@@ -127,8 +101,8 @@ impl Machine {
         self.authorize_call(call.user, "create", call.view, target)?;
         meta::remove(&mut config, "resourceVersion");
         let mut new = apply::apply(call, None, &config)?;
-        self.accept(call, &mut new, true)?;
-        self.to_stored(call.view, &mut new)?;
+        super::accept(call, &mut new, true)?;
+        crate::machine::to_stored(call.view, &mut new)?;
         self.create_object(call, new, true)
     }
 }
@@ -148,4 +122,24 @@ fn check_options(call: &Call<'_>, kind: PatchType) -> Result<()> {
         return Err(Status::invalid(named, &[error]));
     }
     Ok(())
+}
+
+/// Applies a patch that is not server-side apply.
+fn patch_tree(call: &Call<'_>, kind: PatchType, tree: &mut Value, body: &Value) -> Result<()> {
+    match kind {
+        PatchType::Json => json_patch::apply(tree, body),
+        PatchType::Merge => merge::apply(tree, body),
+        PatchType::StrategicMerge => {
+            let schema = call.view.schema().filter(|_| !call.view.resource.custom);
+            let Some(schema) = schema else {
+                return Err(Status::unsupported_media_type(format!(
+                    "application/strategic-merge-patch+json is not supported by {}, Kind={}: the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
+                    call.view.api_version(),
+                    call.view.resource.kind,
+                )));
+            };
+            strategic::apply(tree, body, &schema)
+        }
+        PatchType::Apply => Err(Status::unprocessable()),
+    }
 }

@@ -13,7 +13,7 @@ use crate::status::{Result, Status};
 
 impl Machine {
     pub(super) fn review(&mut self, call: &mut Call<'_>, mut body: Value) -> Result<Answer> {
-        self.accept(call, &mut body, false)?;
+        super::accept(call, &mut body, false)?;
         let kind = call.view.resource.kind.clone();
         let status = match kind.as_str() {
             "SelfSubjectReview" => json!({"userInfo": {

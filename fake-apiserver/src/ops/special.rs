@@ -9,7 +9,7 @@ use crate::machine::{Answer, Call, Machine, key};
 use crate::meta;
 use crate::status::{FieldError, Named, Result, Status};
 
-/// Labels of a node that its pods carry (admission plugin PodTopologyLabels).
+/// Labels of a node that its pods carry (admission plugin `PodTopologyLabels`).
 const TOPOLOGY: [&str; 2] = [
     "topology.kubernetes.io/zone",
     "topology.kubernetes.io/region",
@@ -18,11 +18,11 @@ const TOPOLOGY: [&str; 2] = [
 const DEFAULT_TOKEN_SECONDS: i64 = 3600;
 
 impl Machine {
-    pub(super) fn create_special(&mut self, call: &mut Call<'_>, body: Value) -> Result<Answer> {
+    pub(super) fn create_special(&mut self, call: &mut Call<'_>, body: &Value) -> Result<Answer> {
         match call.subresource {
-            "binding" => self.bind(call, call.name, &body),
-            "eviction" => self.evict(call, &body),
-            "token" => self.token(call, &body),
+            "binding" => self.bind(call, call.name, body),
+            "eviction" => self.evict(call, body),
+            "token" => self.token(call, body),
             "exec" | "attach" | "portforward" => {
                 Err(Status::bad_request("Upgrade request required"))
             }

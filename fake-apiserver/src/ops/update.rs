@@ -25,8 +25,8 @@ impl Machine {
         if call.subresource == "scale" {
             return self.update_scale(call, &body);
         }
-        self.accept(call, &mut body, false)?;
-        self.to_stored(call.view, &mut body)?;
+        super::accept(call, &mut body, false)?;
+        crate::machine::to_stored(call.view, &mut body)?;
         let name = meta::string(&body, "name");
         if !name.is_empty() && name != call.name {
             return Err(Status::bad_request(format!(

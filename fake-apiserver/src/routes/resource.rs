@@ -13,7 +13,7 @@ use super::query::Query;
 use super::{body, respond, watch};
 use crate::auth::rbac::Wish;
 use crate::item::{Item, with_type};
-use crate::machine::{Answer, Call, Machine, WriteOptions};
+use crate::machine::{Answer, Call, WriteOptions};
 use crate::ops::Action;
 use crate::ops::list::{Page, list_options};
 use crate::options::User;
@@ -144,7 +144,9 @@ impl Request<'_> {
         let answer = self.server.run(|machine| {
             let answer = machine.execute(&mut call, action)?;
             Ok(match answer {
-                Answer::Object(code, item) => Answer::Object(code, machine.present(view, &item)?),
+                Answer::Object(code, item) => {
+                    Answer::Object(code, crate::machine::present(view, &item)?)
+                }
                 value @ Answer::Value(..) => value,
             })
         })?;
@@ -250,7 +252,7 @@ impl Request<'_> {
             let deleted = machine.delete_collection(&mut call, &list, &delete)?;
             let items: Result<Vec<Item>> = deleted
                 .iter()
-                .map(|item| machine.present(view, item))
+                .map(|item| crate::machine::present(view, item))
                 .collect();
             Ok((items?, machine.store.revision()))
         })?;
@@ -302,7 +304,7 @@ impl Request<'_> {
         let page = {
             let machine = self.server.lock();
             let page = machine.page(view, &self.path.namespace, &options)?;
-            present_page(&machine, view, page)?
+            present_page(view, page)?
         };
         Ok(self.encode_page(view, &page, format))
     }
@@ -341,12 +343,12 @@ impl Request<'_> {
     }
 }
 
-pub(super) fn present_page(machine: &Machine, view: &View, mut page: Page) -> Result<Page> {
+fn present_page(view: &View, mut page: Page) -> Result<Page> {
     if !view.is_storage() || view.resource.custom {
         let items: Result<Vec<Item>> = page
             .items
             .iter()
-            .map(|item| machine.present(view, item))
+            .map(|item| crate::machine::present(view, item))
             .collect();
         page.items = items?;
     }

@@ -161,7 +161,7 @@ impl Watch {
         let page = machine.page(&self.view, namespace, &options)?;
         let mut lines = Vec::new();
         for item in &page.items {
-            let item = machine.present(&self.view, item)?;
+            let item = crate::machine::present(&self.view, item)?;
             self.event(&mut lines, "ADDED", &item);
         }
         self.since = page.revision;
@@ -272,7 +272,7 @@ impl Watch {
         })?;
         for change in changes {
             if let Some((kind, item)) = self.judge(change) {
-                let item = machine.present(&self.view, &item)?;
+                let item = crate::machine::present(&self.view, &item)?;
                 self.event(lines, kind, &item);
                 self.told = change.revision;
             }

@@ -118,11 +118,9 @@ impl Walk<'_> {
             (Type::Any, _)
             | (Type::Object, Value::Object(_))
             | (Type::Array, Value::Array(_))
-            | (Type::String, Value::String(_))
+            | (Type::String | Type::IntOrString, Value::String(_))
             | (Type::Boolean, Value::Bool(_))
-            | (Type::Number, Value::Number(_))
-            | (Type::IntOrString, Value::String(_) | Value::Number(_))
-            | (Type::Quantity, Value::Number(_)) => return,
+            | (Type::Number | Type::IntOrString | Type::Quantity, Value::Number(_)) => return,
             (Type::Integer, Value::Number(number)) if number.is_i64() || number.is_u64() => return,
             (Type::Quantity, Value::String(text)) => {
                 if crate::quantity::parse(text).is_none() {

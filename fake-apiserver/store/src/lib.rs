@@ -82,6 +82,9 @@ pub struct Compacted {
 /// (`kubernetes/kubernetes staging/src/k8s.io/apiserver/pkg/storage/cacher`).
 const HISTORY_MAX: usize = 100_000;
 
+/// A key and what is under it.
+type Keyed<V> = (Arc<str>, Versioned<V>);
+
 #[derive(Debug)]
 struct Space<V> {
     live: BTreeMap<Arc<str>, Versioned<V>>,
@@ -309,7 +312,7 @@ impl<V: Clone> Store<V> {
         space: SpaceId,
         key: &str,
         expect: Expect,
-    ) -> Result<Option<(Arc<str>, Versioned<V>)>, Mismatch> {
+    ) -> Result<Option<Keyed<V>>, Mismatch> {
         let found = self
             .space(space)
             .and_then(|space| space.live.get_key_value(key));

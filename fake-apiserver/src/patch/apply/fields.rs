@@ -12,7 +12,7 @@ use crate::schema::{ListType, Node, Schema, Type};
 pub(super) struct Fields {
     /// The node itself belongs to the set.
     pub own: bool,
-    pub children: BTreeMap<String, Fields>,
+    pub children: BTreeMap<String, Self>,
 }
 
 impl Fields {

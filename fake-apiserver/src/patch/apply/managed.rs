@@ -74,10 +74,10 @@ impl Entries {
             .map(|(index, entry)| {
                 let mut shown = format!("\"{}\"", entry.manager);
                 if !entry.subresource.is_empty() {
-                    shown.push_str(&format!(" with subresource \"{}\"", entry.subresource));
+                    shown = format!("{shown} with subresource \"{}\"", entry.subresource);
                 }
                 if entry.operation == Operation::Update {
-                    shown.push_str(&format!(" using {}", entry.api_version));
+                    shown = format!("{shown} using {}", entry.api_version);
                 }
                 (index, shown, &entry.fields)
             })
