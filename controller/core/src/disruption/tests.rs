@@ -242,3 +242,17 @@ fn a_command_is_checked_again_before_it_is_carried_out() {
         "the pods fit on the other node now: another plan is better"
     );
 }
+
+#[test]
+fn without_spot_the_replacement_is_on_demand() {
+    assert_snapshot!(check("
+        type small 2cpu 8Gi $0.10 spot=$0.02 sold-out=1/spot sold-out=2/spot sold-out=3/spot
+        type large 8cpu 32Gi $0.40
+        pool general types=small,large capacity=spot|on-demand budget=100%
+        node big large pool=general
+        pods web x1 1cpu 1Gi on=big
+    "), @r"
+    Underutilized: delete big saves $0.3000
+      replaced by general/small on-demand $0.1000 <- web-0
+    ");
+}

@@ -235,16 +235,27 @@ impl Catalog {
         u32::try_from(self.keys[key].allowing.iter().filter(listed).count()).unwrap_or(u32::MAX)
     }
 
-    /// Whether one of the types can be had with the label value: by itself, or in some form.
-    pub(crate) fn is_offered(&self, key: KeyId, value: ValueId, types: &Bits) -> bool {
+    /// Whether one of the types has the label value by itself.
+    pub(crate) fn is_labelled(&self, key: KeyId, value: ValueId, types: &Bits) -> bool {
         let column = &self.keys[key];
-        if !self.cell_keys.get(key) {
-            let named = |index| column.allowing[value].get(index) && !column.complement.get(index);
-            return types.iter().any(named);
-        }
+        let named = |index| column.allowing[value].get(index) && !column.complement.get(index);
+        types.iter().any(named)
+    }
+
+    /// Whether one of the types can be had in a form that has the label value and agrees with the
+    /// requirements.
+    pub(crate) fn is_offered(
+        &self,
+        key: KeyId,
+        value: ValueId,
+        types: &Bits,
+        reqs: &ReqSet,
+        universe: &Universe,
+    ) -> bool {
         self.cells.iter().any(|cell| {
             cell.reqs.get(key).is_some_and(|req| req.has(Some(value)))
                 && cell.available.intersects(types)
+                && cell.agrees(reqs, universe)
         })
     }
 

@@ -13,7 +13,7 @@ use controller_core::scheduling::{
 use oracle::Hits;
 use world::Dice;
 
-const WORLDS: u32 = 3_000;
+const WORLDS: u32 = 1_500;
 
 fn place(snapshot: &Snapshot, pods: &[Pod]) -> Placement {
     let options = SchedulingOptions {

@@ -135,32 +135,50 @@ impl World {
                 .any(|&(z, s, _, available)| z == zone && s == spot && available)
     }
 
-    /// Zones in which some pool can get some machine now, or a host exists.
-    fn zones(&self) -> Vec<usize> {
+    /// Zones in which some pool can get a machine that the pod's selectors allow, or such a host
+    /// exists (`nodeAffinityPolicy: Honor`).
+    fn zones(&self, pod: &Work) -> Vec<usize> {
         let reachable = |&zone: &usize| {
-            self.hosts.iter().any(|host| host.zone == zone)
-                || self.pools.iter().any(|pool| {
-                    (0..self.sizes.len()).any(|size| {
-                        [true, false]
-                            .iter()
-                            .any(|&spot| self.sold(pool, size, zone, spot))
+            let forms = [true, false]
+                .into_iter()
+                .filter(|&spot| Self::selects(pod, zone, spot));
+            forms.clone().any(|spot| {
+                self.hosts
+                    .iter()
+                    .any(|host| host.zone == zone && host.spot == spot)
+                    || self.pools.iter().any(|pool| {
+                        (0..self.sizes.len()).any(|size| self.sold(pool, size, zone, spot))
                     })
-                })
+            })
         };
         (0..ZONES).filter(reachable).collect()
     }
 
-    /// Pods of an app by zone, where the zone is certain.
-    fn zone_counts(&self, verdict: &Verdict, app: usize) -> [usize; ZONES] {
+    fn selects(pod: &Work, zone: usize, spot: bool) -> bool {
+        pod.zone.is_none_or(|wanted| wanted == zone) && pod.spot.is_none_or(|wanted| wanted == spot)
+    }
+
+    /// Pods of the pod's app by zone, on machines that its selectors allow, where the zone is
+    /// certain.
+    fn zone_counts(&self, verdict: &Verdict, pod: &Work) -> [usize; ZONES] {
         let mut counts = [0; ZONES];
         for (host, placed) in self.hosts.iter().zip(&verdict.on_hosts) {
-            let all = host.pods.iter().chain(self.work(placed));
-            counts[host.zone] += all.filter(|pod| pod.app == app).count();
+            if Self::selects(pod, host.zone, host.spot) {
+                let all = host.pods.iter().chain(self.work(placed));
+                counts[host.zone] += all.filter(|other| other.app == pod.app).count();
+            }
         }
         for claim in &verdict.claims {
             let zone = claim.options[0].1;
-            if claim.options.iter().all(|option| option.1 == zone) {
-                counts[zone] += self.work(&claim.pods).filter(|pod| pod.app == app).count();
+            let certain = claim.options.iter().all(|option| option.1 == zone);
+            if certain
+                && claim
+                    .options
+                    .iter()
+                    .any(|option| Self::selects(pod, zone, option.2))
+            {
+                let placed = self.work(&claim.pods);
+                counts[zone] += placed.filter(|other| other.app == pod.app).count();
             }
         }
         counts
@@ -171,12 +189,13 @@ impl World {
         let Some(skew) = pod.zone_skew else {
             return true;
         };
-        let counts = self.zone_counts(verdict, pod.app);
-        let eligible = self
-            .zones()
+        let counts = self.zone_counts(verdict, pod);
+        let least = self
+            .zones(pod)
             .into_iter()
-            .filter(|&z| pod.zone.is_none_or(|own| own == z));
-        let least = eligible.map(|zone| counts[zone]).min().unwrap_or(0);
+            .map(|zone| counts[zone])
+            .min()
+            .unwrap_or(0);
         let allowed = counts[zone] < least + skew;
         hits.spread += u32::from(!allowed);
         allowed
@@ -242,14 +261,13 @@ impl World {
             let Some(skew) = pod.1.zone_skew else {
                 continue;
             };
-            let now = self.zone_counts(verdict, pod.1.app);
-            let then = self.zone_counts(&before, pod.1.app);
+            let now = self.zone_counts(verdict, pod.1);
+            let then = self.zone_counts(&before, pod.1);
             // Other pods of the app may have grown a zone without being bound by the rule.
             let bound = self.pods.iter().filter(|other| other.app == pod.1.app);
-            if bound
-                .clone()
-                .any(|other| other.zone_skew != Some(skew) || other.zone.is_some())
-            {
+            if bound.clone().any(|other| {
+                other.zone_skew != Some(skew) || other.zone.is_some() || other.spot.is_some()
+            }) {
                 continue;
             }
             let machines =

@@ -126,3 +126,27 @@ fn the_step_budget_leaves_the_rest_for_the_next_pass() {
     out of steps
     ");
 }
+
+#[test]
+fn labels_of_existing_nodes_are_facts() {
+    assert_snapshot!(check("
+        node a D4s_v5
+        pods first x1 1cpu 1Gi require=team:NotIn:red
+        pods second x1 100m 1Gi require=team:In:blue
+    "), @r"
+    a <- first-0
+    second-0 stays: no nodepool exists or is ready
+    ");
+}
+
+#[test]
+fn existing_nodes_serve_without_a_ready_pool() {
+    assert_snapshot!(check("
+        pool general types=D4s_v5 not-ready
+        node a D4s_v5 pool=general
+        pods web x4 1cpu 1Gi
+    "), @r#"
+    a <- web-0,1,2
+    web-3 stays: incompatible with nodepool "general", node class is not ready
+    "#);
+}

@@ -142,3 +142,23 @@ fn two_spreads_find_a_common_domain() {
     new general/D4s_v5 spot 3 $0.0600 <- web-5
     ");
 }
+
+#[test]
+fn domains_honor_the_pods_selectors() {
+    assert_snapshot!(check("
+        type small 2cpu 8Gi $0.10 spot=$0.02 sold-out=2/on-demand sold-out=3/on-demand
+        pool general types=small capacity=spot|on-demand
+        pods web x2 1500m 1Gi spread=zone:1 select=karpenter.sh/capacity-type=on-demand
+    "), @r"
+    new general/small on-demand 1 $0.1000 <- web-0
+    new general/small on-demand 1 $0.1000 <- web-1
+    ");
+}
+
+#[test]
+fn a_node_without_the_key_shares_no_domain() {
+    assert_snapshot!(check("
+        node a D4s_v5
+        pods web x2 1cpu 1Gi anti=example.com/rack
+    "), @"a <- web-0,1");
+}

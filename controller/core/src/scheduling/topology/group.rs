@@ -212,6 +212,15 @@ impl Group {
                 .any(|term| reqs.conflict(term, universe).is_none())
     }
 
+    /// What new nodes must satisfy to count; without a filter, nothing.
+    pub(crate) fn alternatives(&self) -> Vec<ReqSet> {
+        if self.terms.is_empty() {
+            vec![ReqSet::default()]
+        } else {
+            self.terms.clone()
+        }
+    }
+
     /// Tolerations that a pool's taints must be matched by for its values to be domains; `None`
     /// when taints do not matter.
     pub(crate) fn tolerations(&self) -> Option<&[Toleration]> {

@@ -13,9 +13,12 @@ use group::{Counts, Group, GroupDef, Kind};
 
 pub(crate) use state::{Target, TopologyRun};
 
+use super::bits::Bits;
 use super::class::ClassId;
+use super::compiled::ReqSet;
 use super::engine::{Engine, Label};
-use super::universe::Universe;
+use super::template::Template;
+use super::universe::{KeyId, Universe};
 use crate::model::{Pod, PodShape};
 use crate::taints;
 
@@ -148,16 +151,9 @@ impl Engine<'_> {
             {
                 continue;
             }
-            let catalog = &self.catalogs[template.catalog];
-            let allowed = template.reqs.get(key);
-            for value in 0..self.universe.value_count(key) {
-                let in_pool = allowed.is_none_or(|req| req.has(Some(value)));
-                // A zone that the pool names but nobody sells now is no domain: it would
-                // hold up all others.
-                let named = allowed.is_some_and(|req| !req.is_complement())
-                    && !catalog.cell_keys.get(key);
-                if in_pool && (named || catalog.is_offered(key, value, &template.types)) {
-                    group.domains.insert(value);
+            for term in group.alternatives() {
+                if template.reqs.conflict(&term, &self.universe).is_none() {
+                    self.find_template_domains(template, &term, key, &mut group.domains);
                 }
             }
         }
@@ -166,6 +162,38 @@ impl Engine<'_> {
                 && group.includes_node(base)
             {
                 group.domains.insert(value);
+            }
+        }
+    }
+
+    /// Values that a template can give to a new node that satisfies a term.
+    fn find_template_domains(
+        &self,
+        template: &Template<'_>,
+        term: &ReqSet,
+        key: KeyId,
+        domains: &mut Bits,
+    ) {
+        let catalog = &self.catalogs[template.catalog];
+        let mut reqs = template.reqs.clone();
+        for (key, req) in term.iter() {
+            reqs.narrow(key, req);
+        }
+        let allowed = reqs.get(key);
+        // A zone that the pool names but nobody sells now is no domain: it would hold up all
+        // others.
+        let by_offering = catalog.cell_keys.get(key);
+        let named = !by_offering && allowed.is_some_and(|req| !req.is_complement());
+        for value in 0..self.universe.value_count(key) {
+            let in_pool = allowed.is_none_or(|req| req.has(Some(value)));
+            let reachable = || {
+                named
+                    || (by_offering
+                        && catalog.is_offered(key, value, &template.types, &reqs, &self.universe))
+                    || (!by_offering && catalog.is_labelled(key, value, &template.types))
+            };
+            if in_pool && reachable() {
+                domains.insert(value);
             }
         }
     }
