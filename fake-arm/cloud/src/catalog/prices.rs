@@ -39,7 +39,7 @@ fn row(at: (&str, &str), size: &'static str, suffix: &str, price: MicroUsd) -> R
     let text = format!(
         "{{\"currencyCode\":\"USD\",\"tierMinimumUnits\":0.0,\"retailPrice\":{price},\
          \"unitPrice\":{price},\"armRegionName\":\"{region}\",\"location\":\"{place}\",\
-         \"effectiveStartDate\":\"2026-06-01T00:00:00Z\",\"meterId\":\"{id}\",\
+         \"effectiveStartDate\":\"2020-01-01T00:00:00Z\",\"meterId\":\"{id}\",\
          \"meterName\":\"{meter}{suffix}\",\"productId\":\"DZH318Z0FAKE\",\
          \"skuId\":\"DZH318Z0FAKE/{short}\",\"productName\":\"Virtual Machines\",\
          \"skuName\":\"{meter}{suffix}\",\"serviceName\":\"Virtual Machines\",\
