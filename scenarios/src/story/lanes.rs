@@ -100,8 +100,11 @@ impl Lanes {
         let mut changes = Vec::new();
         let (mut cost, mut machines) = (0, 0);
         for vm in view.vms.iter().filter(|vm| is_of_pool(vm)) {
-            cost += vm.price_per_hour.0;
-            machines += u32::from(vm.price_per_hour.0 > 0);
+            // The cloud remembers the price of machines that are gone; nobody pays it any more.
+            if vm.state != VmState::Gone {
+                cost += vm.price_per_hour.0;
+                machines += u32::from(vm.price_per_hour.0 > 0);
+            }
             let known = self.lanes.contains_key(&vm.name);
             let lane = self.lanes.entry(vm.name.clone()).or_insert_with(|| Lane {
                 name: vm.name.clone(),
