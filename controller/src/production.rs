@@ -24,7 +24,9 @@ const ENVIRONMENT: u8 = 3;
 /// Runs the controller until it is told to stop or fails.
 pub(crate) fn run(loaded: Loaded) -> ExitCode {
     install_crypto();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -57,7 +59,10 @@ pub(crate) fn run(loaded: Loaded) -> ExitCode {
 }
 
 async fn prepare(loaded: Loaded) -> anyhow::Result<(Config, Ports, Process)> {
-    let Loaded { mut config, kubeconfig } = loaded;
+    let Loaded {
+        mut config,
+        kubeconfig,
+    } = loaded;
     let kube = kube_config(kubeconfig.as_deref()).await?;
     config.kube_endpoint = Some(kube.cluster_url.to_string());
     if config.azure.cluster.ca_pem.is_empty() {
@@ -65,7 +70,10 @@ async fn prepare(loaded: Loaded) -> anyhow::Result<(Config, Ports, Process)> {
         config.azure.cluster.ca_pem = controller::azure::pem(authorities);
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::scaled(config.clock_scale));
-    log::init(LogLevel::parse(&config.log_level).unwrap_or(LogLevel::Info), Arc::clone(&clock));
+    log::init(
+        LogLevel::parse(&config.log_level).unwrap_or(LogLevel::Info),
+        Arc::clone(&clock),
+    );
     let ports = Ports {
         clock,
         entropy: os_entropy().context("cannot read the system's entropy")?,
@@ -87,7 +95,9 @@ async fn listen(port: u16, flag: &str) -> anyhow::Result<Option<TcpListener>> {
         return Ok(None);
     }
     let listener = TcpListener::bind(("0.0.0.0", port)).await;
-    listener.map(Some).with_context(|| format!("cannot listen on port {port} (--{flag})"))
+    listener
+        .map(Some)
+        .with_context(|| format!("cannot listen on port {port} (--{flag})"))
 }
 
 /// Tells on standard error.

@@ -33,20 +33,23 @@ impl Class {
     /// True for this generation: after an edit, what was resolved before does not count.
     fn is_resolved(&self, condition: &str) -> bool {
         self.object.condition(condition).is_some_and(|found| {
-            found.status == "True" && found.observed_generation.unwrap_or_default() == self.generation()
+            found.status == "True"
+                && found.observed_generation.unwrap_or_default() == self.generation()
         })
     }
 
     /// The Kubernetes version new nodes get.
     pub(crate) fn kubernetes_version(&self) -> Option<&str> {
         let status = self.object.status.as_ref()?;
-        self.is_resolved("KubernetesVersionReady").then_some(status.kubernetes_version.as_deref()?)
+        self.is_resolved("KubernetesVersionReady")
+            .then_some(status.kubernetes_version.as_deref()?)
     }
 
     /// The images new nodes may use, best first.
     pub(crate) fn images(&self) -> Option<&[NodeImage]> {
         let status = self.object.status.as_ref()?;
-        self.is_resolved("ImagesReady").then_some(status.images.as_slice())
+        self.is_resolved("ImagesReady")
+            .then_some(status.images.as_slice())
     }
 
     /// Why no node can be made of this class; `None` when it is ready.
@@ -57,7 +60,10 @@ impl Class {
         }
         match self.object.condition("Ready") {
             Some(ready) if ready.status == "True" => None,
-            Some(ready) => Some(format!("AKSNodeClass {name}: {}: {}", ready.reason, ready.message)),
+            Some(ready) => Some(format!(
+                "AKSNodeClass {name}: {}: {}",
+                ready.reason, ready.message
+            )),
             None => Some(format!("AKSNodeClass {name} has not been resolved yet")),
         }
     }
@@ -68,16 +74,26 @@ impl Class {
     }
 
     pub(crate) fn streams_artifacts(&self) -> bool {
-        self.spec().artifact_streaming.as_ref().and_then(|streaming| streaming.enabled) == Some(true)
+        self.spec()
+            .artifact_streaming
+            .as_ref()
+            .and_then(|streaming| streaming.enabled)
+            == Some(true)
     }
 
     pub(crate) fn encrypts_at_host(&self) -> bool {
-        self.spec().security.as_ref().and_then(|security| security.encryption_at_host) == Some(true)
+        self.spec()
+            .security
+            .as_ref()
+            .and_then(|security| security.encryption_at_host)
+            == Some(true)
     }
 
     /// Pods per node: the class's, or the network plug-in's default.
     pub(crate) fn max_pods(&self, network: &Network) -> i64 {
-        self.spec().max_pods.map_or_else(|| default_max_pods(network), i64::from)
+        self.spec()
+            .max_pods
+            .map_or_else(|| default_max_pods(network), i64::from)
     }
 
     /// The image family nodes get with a Kubernetes version.
@@ -87,12 +103,19 @@ impl Class {
 
     /// `Ubuntu` or `AzureLinux`.
     pub(crate) fn os_sku(&self) -> &'static str {
-        if self.spec().image_family() == "AzureLinux" { "AzureLinux" } else { "Ubuntu" }
+        if self.spec().image_family() == "AzureLinux" {
+            "AzureLinux"
+        } else {
+            "Ubuntu"
+        }
     }
 
     /// Subnet of the nodes.
     pub(crate) fn subnet_id<'a>(&'a self, network: &'a Network) -> &'a str {
-        self.spec().vnet_subnet_id.as_deref().unwrap_or(&network.vnet_subnet_id)
+        self.spec()
+            .vnet_subnet_id
+            .as_deref()
+            .unwrap_or(&network.vnet_subnet_id)
     }
 
     /// What the list of instance types depends on.

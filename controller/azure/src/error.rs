@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::arm::ServiceError;
 
-const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3600);
+const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
 
 /// Messages are cut to this many characters (upstream's limit).
 const MESSAGE_MAX: usize = 1200;
@@ -48,11 +48,21 @@ pub(crate) struct Reaction {
 }
 
 const fn blocking(reason: &'static str, block: Block, ttl: Duration) -> Reaction {
-    Reaction { reason, block, ttl, try_next: true }
+    Reaction {
+        reason,
+        block,
+        ttl,
+        try_next: true,
+    }
 }
 
 const fn final_refusal(reason: &'static str) -> Reaction {
-    Reaction { reason, block: Block::Nothing, ttl: Duration::ZERO, try_next: false }
+    Reaction {
+        reason,
+        block: Block::Nothing,
+        ttl: Duration::ZERO,
+        try_next: false,
+    }
 }
 
 /// Reason when nothing in the table matches.
@@ -66,7 +76,9 @@ pub(crate) fn classify(error: &ServiceError, is_spot: bool) -> Reaction {
         // Compute spells throttling `OperationNotAllowed`, as it spells quota.
         return final_refusal("Throttled");
     }
-    quota(error).or_else(|| allocation(error, is_spot)).unwrap_or_else(|| other(error))
+    quota(error)
+        .or_else(|| allocation(error, is_spot))
+        .unwrap_or_else(|| other(error))
 }
 
 fn quota(error: &ServiceError) -> Option<Reaction> {
@@ -77,16 +89,26 @@ fn quota(error: &ServiceError) -> Option<Reaction> {
         return Some(blocking("SubscriptionQuotaReached", Block::AllSpot, HOUR));
     }
     if error.mentions("Family Cores quota") {
-        let ttl = if error.mentions("Current Limit: 0") { HOUR } else { 10 * MINUTE };
-        return Some(blocking("SubscriptionQuotaReached", Block::EveryPlacement, ttl));
+        let ttl = if error.mentions("Current Limit: 0") {
+            HOUR
+        } else {
+            10 * MINUTE
+        };
+        return Some(blocking(
+            "SubscriptionQuotaReached",
+            Block::EveryPlacement,
+            ttl,
+        ));
     }
     // The quota of the region blocks no size: what was refused is accounted for in `quota`.
-    error.mentions("exceeding approved Total Regional Cores quota").then_some(Reaction {
-        reason: "RegionalQuotaReached",
-        block: Block::Nothing,
-        ttl: Duration::ZERO,
-        try_next: true,
-    })
+    error
+        .mentions("exceeding approved Total Regional Cores quota")
+        .then_some(Reaction {
+            reason: "RegionalQuotaReached",
+            block: Block::Nothing,
+            ttl: Duration::ZERO,
+            try_next: true,
+        })
 }
 
 fn allocation(error: &ServiceError, is_spot: bool) -> Option<Reaction> {
@@ -143,7 +165,10 @@ pub(crate) fn message(error: &impl ToString) -> String {
 pub(crate) fn quota_figures(error: &ServiceError) -> Option<(i64, i64)> {
     let number = |label: &str| -> Option<i64> {
         let (_, rest) = error.message.split_once(label)?;
-        let digits = rest.trim_start().split(|c: char| !c.is_ascii_digit()).next()?;
+        let digits = rest
+            .trim_start()
+            .split(|c: char| !c.is_ascii_digit())
+            .next()?;
         digits.parse().ok()
     };
     Some((number("Current Limit:")?, number("Current Usage:")?))
@@ -164,39 +189,175 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn every_row_has_its_reaction() {
         let family = "exceeding approved standardDSv3Family Cores quota. Current Limit: 10, Current Usage: 8,";
         let none = "exceeding approved standardDSv3Family Cores quota. Current Limit: 0, Current Usage: 0,";
         let spot = "exceeding approved LowPriorityCores quota.";
         let region = "exceeding approved Total Regional Cores quota.";
-        let unsupported = "Virtual Machine size: 'X' is not supported for subscription s in location 'l'.";
+        let unsupported =
+            "Virtual Machine size: 'X' is not supported for subscription s in location 'l'.";
         let rows: &[(&str, &str, &str, Block, u64, u64)] = &[
-            ("OperationNotAllowed", spot, "SubscriptionQuotaReached", Block::AllSpot, 60, 60),
-            ("OperationNotAllowed", family, "SubscriptionQuotaReached", Block::EveryPlacement, 10, 10),
-            ("OperationNotAllowed", none, "SubscriptionQuotaReached", Block::EveryPlacement, 60, 60),
-            ("OperationNotAllowed", region, "RegionalQuotaReached", Block::Nothing, 0, 0),
-            ("SkuNotAvailable", "", "SKUNotAvailable", Block::Scope, 60, 23 * 60),
-            ("ZonalAllocationFailed", "", "ZonalAllocationFailure", Block::ZoneBoth, 60, 60),
-            ("AllocationFailed", "", "AllocationFailure", Block::ScopeBoth, 60, 60),
-            ("OverconstrainedZonalAllocationRequest", "", "OverconstrainedZonalAllocationFailure", Block::Zone, 60, 60),
-            ("OverconstrainedAllocationRequest", "", "OverconstrainedAllocationFailure", Block::Scope, 60, 60),
-            ("VMSizeNotSupported", "", "SKUNotAvailable", Block::EveryPlacementBoth, 23 * 60, 23 * 60),
-            ("BadRequest", unsupported, "SKUNotAvailable", Block::EveryPlacementBoth, 23 * 60, 23 * 60),
-            ("BadRequest", "no such thing", UNCLASSIFIED, Block::Nothing, 0, 0),
+            (
+                "OperationNotAllowed",
+                spot,
+                "SubscriptionQuotaReached",
+                Block::AllSpot,
+                60,
+                60,
+            ),
+            (
+                "OperationNotAllowed",
+                family,
+                "SubscriptionQuotaReached",
+                Block::EveryPlacement,
+                10,
+                10,
+            ),
+            (
+                "OperationNotAllowed",
+                none,
+                "SubscriptionQuotaReached",
+                Block::EveryPlacement,
+                60,
+                60,
+            ),
+            (
+                "OperationNotAllowed",
+                region,
+                "RegionalQuotaReached",
+                Block::Nothing,
+                0,
+                0,
+            ),
+            (
+                "SkuNotAvailable",
+                "",
+                "SKUNotAvailable",
+                Block::Scope,
+                60,
+                23 * 60,
+            ),
+            (
+                "ZonalAllocationFailed",
+                "",
+                "ZonalAllocationFailure",
+                Block::ZoneBoth,
+                60,
+                60,
+            ),
+            (
+                "AllocationFailed",
+                "",
+                "AllocationFailure",
+                Block::ScopeBoth,
+                60,
+                60,
+            ),
+            (
+                "OverconstrainedZonalAllocationRequest",
+                "",
+                "OverconstrainedZonalAllocationFailure",
+                Block::Zone,
+                60,
+                60,
+            ),
+            (
+                "OverconstrainedAllocationRequest",
+                "",
+                "OverconstrainedAllocationFailure",
+                Block::Scope,
+                60,
+                60,
+            ),
+            (
+                "VMSizeNotSupported",
+                "",
+                "SKUNotAvailable",
+                Block::EveryPlacementBoth,
+                23 * 60,
+                23 * 60,
+            ),
+            (
+                "BadRequest",
+                unsupported,
+                "SKUNotAvailable",
+                Block::EveryPlacementBoth,
+                23 * 60,
+                23 * 60,
+            ),
+            (
+                "BadRequest",
+                "no such thing",
+                UNCLASSIFIED,
+                Block::Nothing,
+                0,
+                0,
+            ),
             ("OperationPreempted", "", "SpotPreempted", Block::Zone, 3, 3),
             ("SubnetIsFull", "", "SubnetFull", Block::Nothing, 0, 0),
-            ("LinkedAuthorizationFailed", "", "AuthorizationFailed", Block::Nothing, 0, 0),
-            ("RequestDisallowedByPolicy", "", "RequestDisallowedByPolicy", Block::Nothing, 0, 0),
-            ("NicReservedForAnotherVm", "", "NicReserved", Block::Nothing, 0, 0),
-            ("VMExtensionProvisioningError", "", BOOTSTRAP_FAILED, Block::Nothing, 0, 0),
-            ("PropertyChangeNotAllowed", "", UNCLASSIFIED, Block::Nothing, 0, 0),
-            ("OperationNotAllowed", "the VM is marked for deletion", UNCLASSIFIED, Block::Nothing, 0, 0),
+            (
+                "LinkedAuthorizationFailed",
+                "",
+                "AuthorizationFailed",
+                Block::Nothing,
+                0,
+                0,
+            ),
+            (
+                "RequestDisallowedByPolicy",
+                "",
+                "RequestDisallowedByPolicy",
+                Block::Nothing,
+                0,
+                0,
+            ),
+            (
+                "NicReservedForAnotherVm",
+                "",
+                "NicReserved",
+                Block::Nothing,
+                0,
+                0,
+            ),
+            (
+                "VMExtensionProvisioningError",
+                "",
+                BOOTSTRAP_FAILED,
+                Block::Nothing,
+                0,
+                0,
+            ),
+            (
+                "PropertyChangeNotAllowed",
+                "",
+                UNCLASSIFIED,
+                Block::Nothing,
+                0,
+                0,
+            ),
+            (
+                "OperationNotAllowed",
+                "the VM is marked for deletion",
+                UNCLASSIFIED,
+                Block::Nothing,
+                0,
+                0,
+            ),
         ];
         for (code, text, reason, block, spot_minutes, on_demand_minutes) in rows {
             for (is_spot, minutes) in [(true, spot_minutes), (false, on_demand_minutes)] {
                 let reaction = classify(&error(code, text), is_spot);
-                assert_eq!((reaction.reason, reaction.block), (*reason, *block), "{code} {text}");
-                assert_eq!(reaction.ttl, Duration::from_secs(minutes * 60), "{code} {text}");
+                assert_eq!(
+                    (reaction.reason, reaction.block),
+                    (*reason, *block),
+                    "{code} {text}"
+                );
+                assert_eq!(
+                    reaction.ttl,
+                    Duration::from_secs(minutes * 60),
+                    "{code} {text}"
+                );
             }
         }
     }
@@ -210,9 +371,16 @@ mod tests {
 
     #[test]
     fn quota_errors_tell_their_figures() {
-        let text = "Location: westeurope, Current Limit: 10, Current Usage: 8, Additional Required: 4,";
-        assert_eq!(quota_figures(&error("OperationNotAllowed", text)), Some((10, 8)));
-        assert_eq!(quota_figures(&error("OperationNotAllowed", "no figures")), None);
+        let text =
+            "Location: westeurope, Current Limit: 10, Current Usage: 8, Additional Required: 4,";
+        assert_eq!(
+            quota_figures(&error("OperationNotAllowed", text)),
+            Some((10, 8))
+        );
+        assert_eq!(
+            quota_figures(&error("OperationNotAllowed", "no figures")),
+            None
+        );
     }
 
     #[test]

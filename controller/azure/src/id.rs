@@ -68,7 +68,11 @@ impl Ids {
     }
 
     pub(crate) fn usages(&self) -> String {
-        format!("{}/providers/Microsoft.Compute/locations/{}/usages", self.subscription(), self.region)
+        format!(
+            "{}/providers/Microsoft.Compute/locations/{}/usages",
+            self.subscription(),
+            self.region
+        )
     }
 
     pub(crate) fn gallery_versions(&self, gallery: &str, definition: &str) -> String {
@@ -87,7 +91,9 @@ pub(crate) fn resource_name(claim: &str) -> String {
 
 /// The claim whose machine has this name.
 pub(crate) fn claim_of(resource_name: &str) -> Option<&str> {
-    resource_name.strip_prefix("aks-").filter(|claim| !claim.is_empty())
+    resource_name
+        .strip_prefix("aks-")
+        .filter(|claim| !claim.is_empty())
 }
 
 /// `azure://` before the id, the resource group in lower case: the form the cloud node manager
@@ -128,21 +134,34 @@ impl<'a> SubnetId<'a> {
     /// Keywords compare without case; names keep theirs.
     pub(crate) fn parse(id: &'a str) -> Option<Self> {
         let segments: Vec<&str> = id.strip_prefix('/')?.split('/').collect();
-        let [s, subscription, g, resource_group, p, namespace, v, vnet, n, subnet] =
-            segments.try_into().ok()?;
-        let keywords = [
-            (s, "subscriptions"),
-            (g, "resourceGroups"),
-            (p, "providers"),
-            (namespace, "Microsoft.Network"),
-            (v, "virtualNetworks"),
-            (n, "subnets"),
+        let wanted: [Option<&str>; 10] = [
+            Some("subscriptions"),
+            None,
+            Some("resourceGroups"),
+            None,
+            Some("providers"),
+            Some("Microsoft.Network"),
+            Some("virtualNetworks"),
+            None,
+            Some("subnets"),
+            None,
         ];
-        let names = [subscription, resource_group, vnet, subnet];
-        (keywords.iter().all(|(given, wanted)| given.eq_ignore_ascii_case(wanted))
-            && names.iter().all(|name| !name.is_empty())
-            && !resource_group.ends_with('.'))
-        .then_some(Self { subscription, resource_group, vnet, subnet })
+        let is_right = segments.len() == wanted.len()
+            && segments
+                .iter()
+                .zip(wanted)
+                .all(|(given, keyword)| match keyword {
+                    Some(keyword) => given.eq_ignore_ascii_case(keyword),
+                    None => !given.is_empty(),
+                });
+        let at = |index: usize| segments.get(index).copied();
+        let parsed = Self {
+            subscription: at(1)?,
+            resource_group: at(3)?,
+            vnet: at(7)?,
+            subnet: at(9)?,
+        };
+        (is_right && !parsed.resource_group.ends_with('.')).then_some(parsed)
     }
 
     /// The network that AKS made for the cluster: `aks-vnet-########` with `aks-subnet` in the
@@ -153,7 +172,9 @@ impl<'a> SubnetId<'a> {
         digits.len() == 8
             && digits.bytes().all(|b| b.is_ascii_digit())
             && self.subnet.eq_ignore_ascii_case("aks-subnet")
-            && self.resource_group.eq_ignore_ascii_case(node_resource_group)
+            && self
+                .resource_group
+                .eq_ignore_ascii_case(node_resource_group)
     }
 }
 
@@ -184,7 +205,11 @@ mod tests {
         let id = "/SUBSCRIPTIONS/s/resourcegroups/Mc_Rg/providers/microsoft.network/virtualnetworks/aks-vnet-12345678/subnets/aks-subnet";
         let subnet = SubnetId::parse(id).expect("a subnet");
         assert!(subnet.is_aks_managed("mc_rg") && !subnet.is_aks_managed("other"));
-        assert!(!is_subnet_id("/subscriptions/s/resourceGroups/rg./providers/Microsoft.Network/virtualNetworks/v/subnets/n"));
-        assert!(!is_subnet_id("/subscriptions/s/resourceGroups/rg/providers/Microsoft.Network/virtualNetworks/v"));
+        assert!(!is_subnet_id(
+            "/subscriptions/s/resourceGroups/rg./providers/Microsoft.Network/virtualNetworks/v/subnets/n"
+        ));
+        assert!(!is_subnet_id(
+            "/subscriptions/s/resourceGroups/rg/providers/Microsoft.Network/virtualNetworks/v"
+        ));
     }
 }

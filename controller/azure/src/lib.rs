@@ -91,12 +91,10 @@ impl AzureProvider {
     }
 }
 
-const MINUTE: Duration = Duration::from_secs(60);
-
 /// Upstream's policies (`Azure/karpenter-provider-azure` `pkg/cloudprovider/cloudprovider.go`).
 const REPAIR_POLICIES: [RepairPolicy; 4] = [
-    repair("Ready", "False", Duration::from_secs(10 * MINUTE.as_secs())),
-    repair("Ready", "Unknown", Duration::from_secs(10 * MINUTE.as_secs())),
+    repair("Ready", "False", Duration::from_mins(10)),
+    repair("Ready", "Unknown", Duration::from_mins(10)),
     repair("kubernetes.azure.com/NodeHealthy", "False", Duration::ZERO),
     repair("PreemptionScheduled", "True", Duration::ZERO),
 ];
@@ -106,7 +104,11 @@ const fn repair(
     condition_status: &'static str,
     toleration: Duration,
 ) -> RepairPolicy {
-    RepairPolicy { condition_type, condition_status, toleration }
+    RepairPolicy {
+        condition_type,
+        condition_status,
+        toleration,
+    }
 }
 
 fn parse(class: &NodeClass) -> Result<Class, ProviderError> {
@@ -152,7 +154,9 @@ impl CloudProvider for AzureProvider {
         claim_annotations: &BTreeMap<Arc<str>, Arc<str>>,
         node_class: &NodeClass,
     ) -> Result<Option<DriftReason>, ProviderError> {
-        self.0.drift(instance, claim_annotations, &parse(node_class)?).await
+        self.0
+            .drift(instance, claim_annotations, &parse(node_class)?)
+            .await
     }
 
     fn repair_policies(&self) -> &[RepairPolicy] {
@@ -171,7 +175,9 @@ impl CloudProvider for AzureProvider {
         provider_id: &ProviderId,
         node_class: &NodeClass,
     ) -> Result<(), ProviderError> {
-        self.0.update_in_place(provider_id, &parse(node_class)?).await
+        self.0
+            .update_in_place(provider_id, &parse(node_class)?)
+            .await
     }
 
     async fn collect_orphans(

@@ -8,8 +8,8 @@ use serde::Deserialize;
 use crate::arm::{Arm, ArmError, lock, versions};
 use crate::id::{Ids, SubnetId};
 
-/// Load balancers change when services of type LoadBalancer come and go.
-const POOLS_FOR: Duration = Duration::from_secs(2 * 3600);
+/// Load balancers change when services of type `LoadBalancer` come and go.
+const POOLS_FOR: Duration = Duration::from_hours(2);
 
 /// Facts of the cluster's network, as long as they are believed.
 #[derive(Debug, Default)]
@@ -81,7 +81,9 @@ struct VirtualNetworkProperties {
 
 impl LoadBalancer {
     fn is_clusters(&self) -> bool {
-        ["kubernetes", "kubernetes-internal"].iter().any(|name| name.eq_ignore_ascii_case(&self.name))
+        ["kubernetes", "kubernetes-internal"]
+            .iter()
+            .any(|name| name.eq_ignore_ascii_case(&self.name))
     }
 }
 
@@ -102,7 +104,12 @@ impl Pool {
 
 impl ClusterNetwork {
     /// Ids of the backend pools a node belongs to.
-    pub(crate) async fn pools(&self, arm: &Arm, ids: &Ids, now: Duration) -> Result<Vec<String>, ArmError> {
+    pub(crate) async fn pools(
+        &self,
+        arm: &Arm,
+        ids: &Ids,
+        now: Duration,
+    ) -> Result<Vec<String>, ArmError> {
         if let Some((until, pools)) = &*lock(&self.pools)
             && now < *until
         {
@@ -127,13 +134,19 @@ impl ClusterNetwork {
     }
 
     /// The group `aks-agentpool-########-nsg`; `None` when there is none or more than one.
-    pub(crate) async fn security_group(&self, arm: &Arm, ids: &Ids) -> Result<Option<SecurityGroup>, ArmError> {
+    pub(crate) async fn security_group(
+        &self,
+        arm: &Arm,
+        ids: &Ids,
+    ) -> Result<Option<SecurityGroup>, ArmError> {
         if let Some(group) = &*lock(&self.security_group) {
             return Ok(Some(group.clone()));
         }
         let url = arm.url(&ids.security_groups(), versions::NETWORK, &[]);
         let groups: Vec<SecurityGroup> = arm.list(&url).await?;
-        let mut ours = groups.into_iter().filter(|group| is_clusters_group(&group.name));
+        let mut ours = groups
+            .into_iter()
+            .filter(|group| is_clusters_group(&group.name));
         let found = match (ours.next(), ours.next()) {
             (Some(group), None) => Some(group),
             _ => None,
@@ -143,7 +156,11 @@ impl ClusterNetwork {
     }
 
     /// `resourceGuid` of the network of a subnet.
-    pub(crate) async fn vnet_guid(&self, arm: &Arm, subnet: &SubnetId<'_>) -> Result<String, ArmError> {
+    pub(crate) async fn vnet_guid(
+        &self,
+        arm: &Arm,
+        subnet: &SubnetId<'_>,
+    ) -> Result<String, ArmError> {
         let id = format!(
             "/subscriptions/{}/resourceGroups/{}/providers/Microsoft.Network/virtualNetworks/{}",
             subnet.subscription, subnet.resource_group, subnet.vnet
@@ -162,7 +179,9 @@ impl ClusterNetwork {
 
 fn is_clusters_group(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
-    let digits = lower.strip_prefix("aks-agentpool-").and_then(|rest| rest.strip_suffix("-nsg"));
+    let digits = lower
+        .strip_prefix("aks-agentpool-")
+        .and_then(|rest| rest.strip_suffix("-nsg"));
     digits.is_some_and(|digits| digits.len() == 8 && digits.bytes().all(|b| b.is_ascii_digit()))
 }
 
@@ -172,21 +191,31 @@ mod tests {
 
     #[test]
     fn only_pools_of_interfaces_of_the_cluster_count() {
-        let balancer = |name: &str| LoadBalancer { name: name.to_owned(), properties: LoadBalancerProperties::default() };
-        assert!(balancer("Kubernetes").is_clusters() && balancer("kubernetes-internal").is_clusters());
+        let balancer = |name: &str| LoadBalancer {
+            name: name.to_owned(),
+            properties: LoadBalancerProperties::default(),
+        };
+        assert!(
+            balancer("Kubernetes").is_clusters() && balancer("kubernetes-internal").is_clusters()
+        );
         assert!(!balancer("other").is_clusters());
         let pool = |name: &str, ip: &str| Pool {
             id: "x".to_owned(),
             name: name.to_owned(),
             properties: PoolProperties {
                 load_balancer_backend_addresses: vec![BackendAddress {
-                    properties: BackendAddressProperties { ip_address: ip.to_owned() },
+                    properties: BackendAddressProperties {
+                        ip_address: ip.to_owned(),
+                    },
                 }],
             },
         };
         assert!(pool("kubernetes", "").takes_interfaces());
         assert!(!pool("kubernetes", "10.0.0.1").takes_interfaces());
         assert!(!pool("kubernetes-ipv6", "").takes_interfaces());
-        assert!(is_clusters_group("AKS-agentpool-12345678-NSG") && !is_clusters_group("aks-agentpool-1-nsg"));
+        assert!(
+            is_clusters_group("AKS-agentpool-12345678-NSG")
+                && !is_clusters_group("aks-agentpool-1-nsg")
+        );
     }
 }

@@ -7,7 +7,10 @@ pub(crate) fn float(value: i64) -> f64 {
 }
 
 /// Towards zero.
-#[expect(clippy::cast_possible_truncation, reason = "truncation is what is asked for")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "truncation is what is asked for"
+)]
 pub(crate) fn truncate(value: f64) -> i64 {
     value as i64
 }

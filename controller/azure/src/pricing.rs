@@ -63,17 +63,29 @@ impl Prices {
     pub(crate) fn built_in(region: &str) -> Self {
         let text = table();
         let mut lines = text.lines();
-        let sizes: Vec<&str> = lines.next().unwrap_or_default().split('\t').skip(1).collect();
+        let sizes: Vec<&str> = lines
+            .next()
+            .unwrap_or_default()
+            .split('\t')
+            .skip(1)
+            .collect();
         let row = |wanted: &str| {
-            text.lines().skip(1).find(|line| line.split('\t').next() == Some(wanted))
+            text.lines()
+                .skip(1)
+                .find(|line| line.split('\t').next() == Some(wanted))
         };
-        let prices = row(region).or_else(|| row(FALLBACK_REGION)).unwrap_or_default();
+        let prices = row(region)
+            .or_else(|| row(FALLBACK_REGION))
+            .unwrap_or_default();
         let on_demand: BTreeMap<Arc<str>, Price> = sizes
             .iter()
             .zip(prices.split('\t').skip(1))
             .filter_map(|(&size, text)| Some((Arc::from(size), price(text.parse().ok()?))))
             .collect();
-        Self { spot: on_demand.clone(), on_demand }
+        Self {
+            spot: on_demand.clone(),
+            on_demand,
+        }
     }
 
     /// Prices from the API, at one time. A kind without any item keeps what it had.
@@ -89,7 +101,11 @@ impl Prices {
                 continue;
             }
             let is_spot = item.sku_name.ends_with(" Spot");
-            let capacity = if is_spot { CapacityType::Spot } else { CapacityType::OnDemand };
+            let capacity = if is_spot {
+                CapacityType::Spot
+            } else {
+                CapacityType::OnDemand
+            };
             // Several meters and dates name one size: the newest that is in force counts.
             let best = newest.entry((capacity, &item.arm_sku_name)).or_insert(item);
             if item.effective_start_date > best.effective_start_date {
@@ -97,8 +113,12 @@ impl Prices {
             }
         }
         let of = |wanted: CapacityType| -> BTreeMap<Arc<str>, Price> {
-            let found = newest.iter().filter(|((capacity, _), _)| *capacity == wanted);
-            found.map(|((_, size), item)| (Arc::from(*size), price(item.retail_price))).collect()
+            let found = newest
+                .iter()
+                .filter(|((capacity, _), _)| *capacity == wanted);
+            found
+                .map(|((_, size), item)| (Arc::from(*size), price(item.retail_price)))
+                .collect()
         };
         let kept = |fresh: BTreeMap<Arc<str>, Price>, old: &BTreeMap<Arc<str>, Price>| {
             if fresh.is_empty() { old.clone() } else { fresh }
@@ -121,20 +141,36 @@ impl Prices {
 
 fn table() -> String {
     let mut text = String::new();
-    GzDecoder::new(TABLE).read_to_string(&mut text).expect("the table is part of the program");
+    GzDecoder::new(TABLE)
+        .read_to_string(&mut text)
+        .expect("the table is part of the program");
     text
 }
 
 #[cfg(test)]
 pub(crate) fn known_sizes() -> Vec<String> {
-    table().lines().next().unwrap_or_default().split('\t').skip(1).map(str::to_owned).collect()
+    table()
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .split('\t')
+        .skip(1)
+        .map(str::to_owned)
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn item(size: &str, sku: &str, product: &str, meter: &str, dollars: f64, from: &str) -> PriceItem {
+    fn item(
+        size: &str,
+        sku: &str,
+        product: &str,
+        meter: &str,
+        dollars: f64,
+        from: &str,
+    ) -> PriceItem {
         PriceItem {
             retail_price: dollars,
             effective_start_date: Some(from.parse().expect("a time")),
@@ -155,14 +191,25 @@ mod tests {
 
     #[test]
     fn only_linux_meters_in_force_count() {
-        let (old, new, later) = ("2024-01-01T00:00:00Z", "2025-01-01T00:00:00Z", "2030-01-01T00:00:00Z");
+        let (old, new, later) = (
+            "2024-01-01T00:00:00Z",
+            "2025-01-01T00:00:00Z",
+            "2030-01-01T00:00:00Z",
+        );
         let size = "Standard_D4s_v5";
         let items = [
             item(size, "D4s v5", "Dsv5 Series", "D4s v5", 0.3, old),
             item(size, "D4s v5", "Dsv5 Series", "D4s v5", 0.2, new),
             item(size, "D4s v5", "Dsv5 Series", "D4s v5", 0.1, later),
             item(size, "D4s v5", "Dsv5 Series Windows", "D4s v5", 0.5, new),
-            item(size, "D4s v5 Low Priority", "Dsv5 Series", "D4s v5 Low Priority", 0.01, new),
+            item(
+                size,
+                "D4s v5 Low Priority",
+                "Dsv5 Series",
+                "D4s v5 Low Priority",
+                0.01,
+                new,
+            ),
             item(size, "D4s v5 Spot", "Dsv5 Series", "D4s v5 Spot", 0.05, new),
         ];
         let now = "2026-01-01T00:00:00Z".parse().expect("a time");

@@ -22,11 +22,11 @@ use crate::pricing::{self, PriceItem, PricePage};
 use crate::quota::UsageItem;
 
 /// SKUs and prices change by the week; upstream's period.
-const CATALOGUE_FOR: Duration = Duration::from_secs(12 * 3600);
+const CATALOGUE_FOR: Duration = Duration::from_hours(12);
 /// Quotas are raised, and machines of others come and go; one read a minute costs nothing.
-const USAGES_FOR: Duration = Duration::from_secs(60);
+const USAGES_FOR: Duration = Duration::from_mins(1);
 /// After a failed refresh of SKUs or prices.
-const RETRY_AFTER: Duration = Duration::from_secs(60);
+const RETRY_AFTER: Duration = Duration::from_mins(1);
 /// At 1,000 items a page, many times what one region has.
 const PRICE_PAGES_MAX: usize = 100;
 
@@ -90,7 +90,9 @@ pub(crate) struct Azure {
 
 impl fmt::Debug for Azure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Azure").field("options", &self.options).finish_non_exhaustive()
+        f.debug_struct("Azure")
+            .field("options", &self.options)
+            .finish_non_exhaustive()
     }
 }
 
@@ -103,7 +105,11 @@ impl Azure {
             memory_overhead: options.machines.memory_overhead,
         };
         Self {
-            ids: Ids::new(&options.subscription_id, &options.node_resource_group, &options.region),
+            ids: Ids::new(
+                &options.subscription_id,
+                &options.node_resource_group,
+                &options.region,
+            ),
             arm: Arm::new(
                 ports.arm.clone(),
                 Arc::clone(&ports.clock),
@@ -164,18 +170,26 @@ impl Azure {
 
     async fn read_skus(&self) -> Result<(), ArmError> {
         let filter = format!("location eq '{}'", self.options.region);
-        let url = self.arm.url(&self.ids.skus(), versions::SKUS, &[("$filter", &filter)]);
+        let url = self
+            .arm
+            .url(&self.ids.skus(), versions::SKUS, &[("$filter", &filter)]);
         let items: Vec<SkuItem> = self.arm.list(&url).await?;
         if items.is_empty() {
             return Err(ArmError::unreadable(&url, "no SKUs at all"));
         }
         let count = lock(&self.market).set_skus(&items);
-        tracing::info!(listed = items.len(), usable = count, "read the list of SKUs");
+        tracing::info!(
+            listed = items.len(),
+            usable = count,
+            "read the list of SKUs"
+        );
         Ok(())
     }
 
     async fn read_prices(&self) -> Result<(), ArmError> {
-        let Some(base) = &self.options.endpoints.prices else { return Ok(()) };
+        let Some(base) = &self.options.endpoints.prices else {
+            return Ok(());
+        };
         let query = form_urlencoded::Serializer::new(String::new())
             .append_pair("api-version", versions::PRICES)
             .append_pair("$filter", &pricing::filter(&self.options.region))
@@ -183,7 +197,9 @@ impl Azure {
         let mut next = Some(format!("{base}/api/retail/prices?{query}"));
         let mut items: Vec<PriceItem> = Vec::new();
         for _ in 0..PRICE_PAGES_MAX {
-            let Some(url) = next.filter(|url| !url.is_empty()) else { break };
+            let Some(url) = next.filter(|url| !url.is_empty()) else {
+                break;
+            };
             let page: PricePage = self.arm.get_public(&url).await?;
             items.extend(page.items);
             next = page.next_page_link;
@@ -197,16 +213,25 @@ impl Azure {
     async fn read_usages(&self) -> Result<(), ArmError> {
         let url = self.arm.url(&self.ids.usages(), versions::COMPUTE, &[]);
         let items: Vec<UsageItem> = self.arm.list(&url).await?;
-        lock(&self.market).quota.refresh(self.clock.monotonic(), items);
+        lock(&self.market)
+            .quota
+            .refresh(self.clock.monotonic(), items);
         Ok(())
     }
 
     /// The instance types for a class; reads the catalogue first when there is none.
-    pub(crate) async fn instance_types(&self, class: &Class) -> Result<Arc<Vec<InstanceType>>, ProviderError> {
-        self.instance_types_for(&class.key(&self.options.network)).await
+    pub(crate) async fn instance_types(
+        &self,
+        class: &Class,
+    ) -> Result<Arc<Vec<InstanceType>>, ProviderError> {
+        self.instance_types_for(&class.key(&self.options.network))
+            .await
     }
 
-    pub(crate) async fn instance_types_for(&self, key: &ClassKey) -> Result<Arc<Vec<InstanceType>>, ProviderError> {
+    pub(crate) async fn instance_types_for(
+        &self,
+        key: &ClassKey,
+    ) -> Result<Arc<Vec<InstanceType>>, ProviderError> {
         let is_empty = lock(&self.market).is_empty();
         if is_empty {
             self.refresh().await?;

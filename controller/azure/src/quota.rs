@@ -10,9 +10,9 @@ use serde::Deserialize;
 use crate::instancetype::Sku;
 
 /// Usages lag behind machines; after this long they are believed.
-const LAG_MAX: Duration = Duration::from_secs(60);
+const LAG_MAX: Duration = Duration::from_mins(1);
 /// Older figures are not believed: rather a refused launch than a pool that stays blocked.
-const STALE_AFTER: Duration = Duration::from_secs(15 * 60);
+const STALE_AFTER: Duration = Duration::from_mins(15);
 
 /// One item of `GET …/usages`.
 #[derive(Clone, Debug, Deserialize)]
@@ -80,8 +80,15 @@ impl Quota {
     pub(crate) fn set_sizes<'a>(&mut self, skus: impl Iterator<Item = &'a Sku>) {
         self.steps.clear();
         for sku in skus {
-            for name in [sku.family.to_lowercase(), REGIONAL.to_owned(), SPOT.to_owned()] {
-                self.steps.entry(name).or_default().insert(i64::from(sku.vcpus));
+            for name in [
+                sku.family.to_lowercase(),
+                REGIONAL.to_owned(),
+                SPOT.to_owned(),
+            ] {
+                self.steps
+                    .entry(name)
+                    .or_default()
+                    .insert(i64::from(sku.vcpus));
             }
         }
     }
@@ -89,10 +96,11 @@ impl Quota {
     /// Whether one more machine of that size fits.
     pub(crate) fn has_room(&self, sku: &Sku, capacity: CapacityType) -> bool {
         let wanted = i64::from(sku.vcpus);
-        counters_of(sku, capacity)
-            .iter()
-            .flatten()
-            .all(|name| self.counters.get(name).is_none_or(|counter| wanted <= counter.room()))
+        counters_of(sku, capacity).iter().flatten().all(|name| {
+            self.counters
+                .get(name)
+                .is_none_or(|counter| wanted <= counter.room())
+        })
     }
 
     /// A machine was accepted.
@@ -121,7 +129,12 @@ impl Quota {
             QuotaKind::Regional => REGIONAL.to_owned(),
             QuotaKind::Spot => SPOT.to_owned(),
         };
-        let fresh = Counter { limit, used, in_flight: 0, last_launch: Duration::ZERO };
+        let fresh = Counter {
+            limit,
+            used,
+            in_flight: 0,
+            last_launch: Duration::ZERO,
+        };
         let old = self.counters.insert(name.clone(), fresh);
         let before = old.map_or(i64::MAX, |counter| counter.room());
         self.bump(&name, before, limit - used);
@@ -131,17 +144,28 @@ impl Quota {
     pub(crate) fn refresh(&mut self, now: Duration, items: Vec<UsageItem>) {
         self.fetched_at = Some(now);
         for item in items {
-            let (Some(limit), Some(used)) = (item.limit, item.current_value) else { continue };
+            let (Some(limit), Some(used)) = (item.limit, item.current_value) else {
+                continue;
+            };
             let name = item.name.value.to_lowercase();
             let old = self.counters.get(&name).cloned();
             let in_flight = old.as_ref().map_or(0, |old| {
                 // What has risen in the figures was in flight before.
                 let counted = (used - old.used).max(0);
                 let is_recent = now.saturating_sub(old.last_launch) < LAG_MAX;
-                if is_recent { (old.in_flight - counted).max(0) } else { 0 }
+                if is_recent {
+                    (old.in_flight - counted).max(0)
+                } else {
+                    0
+                }
             });
             let last_launch = old.as_ref().map_or(Duration::ZERO, |old| old.last_launch);
-            let fresh = Counter { limit, used, in_flight, last_launch };
+            let fresh = Counter {
+                limit,
+                used,
+                in_flight,
+                last_launch,
+            };
             let before = old.map_or(i64::MAX, |counter| counter.room());
             let after = fresh.room();
             self.counters.insert(name.clone(), fresh);
@@ -151,7 +175,9 @@ impl Quota {
 
     /// Drops figures that are too old to be believed.
     pub(crate) fn expire(&mut self, now: Duration) {
-        let is_stale = self.fetched_at.is_some_and(|at| now.saturating_sub(at) > STALE_AFTER);
+        let is_stale = self
+            .fetched_at
+            .is_some_and(|at| now.saturating_sub(at) > STALE_AFTER);
         if is_stale {
             self.counters.clear();
             self.fetched_at = None;
@@ -160,7 +186,9 @@ impl Quota {
     }
 
     fn change(&mut self, name: &str, change: impl FnOnce(&mut Counter)) {
-        let Some(counter) = self.counters.get_mut(name) else { return };
+        let Some(counter) = self.counters.get_mut(name) else {
+            return;
+        };
         let before = counter.room();
         change(counter);
         let after = counter.room();
@@ -192,10 +220,16 @@ mod tests {
     use crate::instancetype::tests::sku;
 
     fn usage(name: &str, used: i64, limit: i64) -> UsageItem {
-        UsageItem { current_value: Some(used), limit: Some(limit), name: UsageName { value: name.to_owned() } }
+        UsageItem {
+            current_value: Some(used),
+            limit: Some(limit),
+            name: UsageName {
+                value: name.to_owned(),
+            },
+        }
     }
 
-    const MINUTE: Duration = Duration::from_secs(60);
+    const MINUTE: Duration = Duration::from_mins(1);
 
     fn quota(items: Vec<UsageItem>) -> (Quota, Sku, Sku) {
         let (small, large) = (sku("Standard_D2s_v5", 2), sku("Standard_D8s_v5", 8));
@@ -207,25 +241,46 @@ mod tests {
 
     #[test]
     fn cores_in_flight_count_until_usages_show_them() {
-        let (mut quota, small, large) = quota(vec![usage("standardDSv5Family", 0, 10), usage("cores", 0, 100)]);
+        let (mut quota, small, large) = quota(vec![
+            usage("standardDSv5Family", 0, 10),
+            usage("cores", 0, 100),
+        ]);
         assert!(quota.has_room(&large, CapacityType::OnDemand));
         let sequence = quota.sequence();
         quota.launched(MINUTE, &large, CapacityType::OnDemand);
-        assert!(!quota.has_room(&large, CapacityType::OnDemand) && quota.has_room(&small, CapacityType::OnDemand));
+        assert!(
+            !quota.has_room(&large, CapacityType::OnDemand)
+                && quota.has_room(&small, CapacityType::OnDemand)
+        );
         assert!(quota.sequence() > sequence);
         quota.refresh(MINUTE, vec![usage("standardDSv5Family", 8, 10)]);
-        assert!(quota.has_room(&small, CapacityType::OnDemand), "eight cores are counted once");
+        assert!(
+            quota.has_room(&small, CapacityType::OnDemand),
+            "eight cores are counted once"
+        );
         quota.launched(MINUTE, &small, CapacityType::OnDemand);
         assert!(!quota.has_room(&small, CapacityType::OnDemand));
         quota.refresh(3 * MINUTE, vec![usage("standardDSv5Family", 8, 10)]);
-        assert!(quota.has_room(&small, CapacityType::OnDemand), "what never shows is not there");
+        assert!(
+            quota.has_room(&small, CapacityType::OnDemand),
+            "what never shows is not there"
+        );
     }
 
     #[test]
     fn spot_and_region_have_totals() {
-        let (quota, small, large) = quota(vec![usage("cores", 95, 100), usage("lowPriorityCores", 0, 4)]);
-        assert!(!quota.has_room(&large, CapacityType::OnDemand) && quota.has_room(&small, CapacityType::OnDemand));
-        assert!(!quota.has_room(&large, CapacityType::Spot) && quota.has_room(&small, CapacityType::Spot));
+        let (quota, small, large) = quota(vec![
+            usage("cores", 95, 100),
+            usage("lowPriorityCores", 0, 4),
+        ]);
+        assert!(
+            !quota.has_room(&large, CapacityType::OnDemand)
+                && quota.has_room(&small, CapacityType::OnDemand)
+        );
+        assert!(
+            !quota.has_room(&large, CapacityType::Spot)
+                && quota.has_room(&small, CapacityType::Spot)
+        );
     }
 
     #[test]

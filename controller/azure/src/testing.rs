@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use controller_ports::{
-    Body, BoxError, Clock, CpuPool, Entropy, HttpService, Job, Ports, Spawner, TaskHandle, Transport,
-    full_body,
+    Body, BoxError, Clock, CpuPool, Entropy, HttpService, Job, Ports, Spawner, TaskHandle,
+    Transport, full_body,
 };
 use futures::future::{AbortHandle, BoxFuture};
 use http::{Request, Response};
@@ -96,7 +96,11 @@ impl Seen {
 
 /// An answer: status, headers, body.
 #[derive(Clone, Debug)]
-pub(crate) struct Reply(pub(crate) u16, pub(crate) Vec<(&'static str, String)>, pub(crate) Value);
+pub(crate) struct Reply(
+    pub(crate) u16,
+    pub(crate) Vec<(&'static str, String)>,
+    pub(crate) Value,
+);
 
 impl Reply {
     pub(crate) fn ok(body: Value) -> Self {
@@ -104,7 +108,11 @@ impl Reply {
     }
 
     pub(crate) fn error(status: u16, code: &str, message: &str) -> Self {
-        Self(status, Vec::new(), json!({"error": {"code": code, "message": message}}))
+        Self(
+            status,
+            Vec::new(),
+            json!({"error": {"code": code, "message": message}}),
+        )
     }
 
     pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
@@ -123,7 +131,10 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn new(answer: impl FnMut(&Seen) -> Option<Reply> + Send + 'static) -> Arc<Self> {
-        Arc::new(Self { answer: Mutex::new(Box::new(answer)), log: Mutex::default() })
+        Arc::new(Self {
+            answer: Mutex::new(Box::new(answer)),
+            log: Mutex::default(),
+        })
     }
 
     /// `METHOD path` of every request but those for tokens.
@@ -160,13 +171,20 @@ impl HttpService for Wire {
                 path: head.uri.path().to_owned(),
                 query: head.uri.query().unwrap_or_default().to_owned(),
                 headers: headers
-                    .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+                    .map(|(name, value)| {
+                        (
+                            name.to_string(),
+                            String::from_utf8_lossy(value.as_bytes()).into_owned(),
+                        )
+                    })
                     .collect(),
                 body: String::from_utf8_lossy(&body).into_owned(),
             };
             lock(&server.log).push(seen.clone());
             let reply = (lock(&server.answer))(&seen);
-            let Some(Reply(status, headers, body)) = reply else { return Err("connection reset".into()) };
+            let Some(Reply(status, headers, body)) = reply else {
+                return Err("connection reset".into());
+            };
             let mut response = Response::builder().status(status);
             for (name, value) in headers {
                 response = response.header(name, value);
@@ -178,9 +196,9 @@ impl HttpService for Wire {
 
 /// Answers requests for tokens; anything else is for the test.
 pub(crate) fn token(seen: &Seen) -> Option<Reply> {
-    seen.path
-        .ends_with("/token")
-        .then(|| Reply::ok(json!({"access_token": "T", "expires_in": 3600, "token_type": "Bearer"})))
+    seen.path.ends_with("/token").then(|| {
+        Reply::ok(json!({"access_token": "T", "expires_in": 3600, "token_type": "Bearer"}))
+    })
 }
 
 /// Everything a provider stands on.
@@ -201,7 +219,11 @@ pub(crate) fn world(server: &Arc<Server>) -> World {
         spawner: Arc::<Kept>::clone(&tasks),
         cpu: Arc::new(Inline),
     };
-    World { ports, clock, tasks }
+    World {
+        ports,
+        clock,
+        tasks,
+    }
 }
 
 pub(crate) const SUBNET: &str = "/subscriptions/s/resourceGroups/MC_rg/providers/Microsoft.Network/virtualNetworks/aks-vnet-12345678/subnets/aks-subnet";
@@ -225,7 +247,10 @@ pub(crate) fn options() -> Options {
             ca_pem: "-----BEGIN CERTIFICATE-----\nQQ==\n-----END CERTIFICATE-----\n".to_owned(),
             bootstrap_token: "abcdef.0123456789abcdef".to_owned(),
         },
-        network: Network { vnet_guid: "guid".to_owned(), ..Network::overlay(SUBNET) },
+        network: Network {
+            vnet_guid: "guid".to_owned(),
+            ..Network::overlay(SUBNET)
+        },
         machines: Machines::with_key("ssh-ed25519 A"),
     }
 }

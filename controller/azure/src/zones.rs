@@ -15,12 +15,19 @@ pub(crate) fn wire(zone: &Zone) -> Vec<String> {
     if zone.as_str() == REGIONAL {
         return Vec::new();
     }
-    zone.as_str().rsplit('-').next().map(str::to_owned).into_iter().collect()
+    zone.as_str()
+        .rsplit('-')
+        .next()
+        .map(str::to_owned)
+        .into_iter()
+        .collect()
 }
 
 /// The label value of a machine with these `zones`.
 pub(crate) fn of_machine(region: &str, zones: &[String]) -> Zone {
-    zones.first().map_or_else(|| Zone::from(REGIONAL), |zone| label(region, zone))
+    zones
+        .first()
+        .map_or_else(|| Zone::from(REGIONAL), |zone| label(region, zone))
 }
 
 #[cfg(test)]

@@ -5,9 +5,12 @@
 //! read from its flag, else from the environment variable of the same name in upper snake case,
 //! else it has its default.
 
+mod check;
 mod flags;
 mod parse;
 mod show;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
@@ -20,7 +23,10 @@ pub use show::show;
 
 /// Optional behaviour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "a set of independent switches, by name")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "a set of independent switches, by name"
+)]
 pub struct FeatureGates {
     /// Unhealthy nodes are replaced.
     pub node_repair: bool,
@@ -153,7 +159,10 @@ impl Config {
                 namespace: "kube-system".to_owned(),
                 identity: given.identity,
             },
-            batch: Batch { idle: Duration::from_secs(1), max: Duration::from_secs(10) },
+            batch: Batch {
+                idle: Duration::from_secs(1),
+                max: Duration::from_secs(10),
+            },
             preference_policy: PreferencePolicy::Respect,
             min_values_policy: MinValuesPolicy::Strict,
             feature_gates: FeatureGates::default(),
@@ -172,6 +181,6 @@ impl Config {
     ///
     /// Every problem found, each with the setting's name and what would be right.
     pub fn check(&self) -> Result<(), ConfigError> {
-        parse::check(self)
+        check::check(self)
     }
 }

@@ -8,12 +8,10 @@ use std::time::Duration;
 
 use controller_api::duration::parse_go_duration;
 use controller_azure::{Cluster, Credential, Endpoints, Machines, Network, Options};
-use http::Uri;
 
+use super::check::check;
 use super::flags::Flags;
-use super::{
-    Batch, Config, FeatureGates, LeaderElection, MinValuesPolicy, PreferencePolicy,
-};
+use super::{Batch, Config, FeatureGates, LeaderElection, MinValuesPolicy, PreferencePolicy};
 
 /// What is wrong with the settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +23,9 @@ pub struct ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "invalid settings:")?;
-        self.problems.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+        self.problems
+            .iter()
+            .try_for_each(|problem| write!(f, "\n  {problem}"))
     }
 }
 
@@ -49,7 +49,10 @@ impl Reader<'_> {
     fn required(&mut self, flag: &str) -> String {
         let text = self.text(flag);
         if text.is_empty() {
-            self.problem(flag, format_args!("is required: set --{flag} or its environment variable"));
+            self.problem(
+                flag,
+                format_args!("is required: set --{flag} or its environment variable"),
+            );
         }
         text
     }
@@ -95,14 +98,20 @@ impl Reader<'_> {
         let found = choices.iter().find(|(name, _)| *name == text);
         if found.is_none() {
             let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
-            self.problem(flag, format_args!("\"{text}\" is none of {}", names.join(", ")));
+            self.problem(
+                flag,
+                format_args!("\"{text}\" is none of {}", names.join(", ")),
+            );
         }
         found.unwrap_or(&choices[0]).1
     }
 }
 
 pub(super) fn build(flags: &Flags) -> Result<Config, ConfigError> {
-    let mut reader = Reader { flags, problems: Vec::new() };
+    let mut reader = Reader {
+        flags,
+        problems: Vec::new(),
+    };
     let system_namespace = reader.text("system-namespace");
     let config = Config {
         azure: azure(&mut reader),
@@ -111,14 +120,20 @@ pub(super) fn build(flags: &Flags) -> Result<Config, ConfigError> {
             idle: reader.duration("batch-idle-duration"),
             max: reader.duration("batch-max-duration"),
         },
-        preference_policy: reader.choice("preference-policy", &[
-            ("Respect", PreferencePolicy::Respect),
-            ("Ignore", PreferencePolicy::Ignore),
-        ]),
-        min_values_policy: reader.choice("min-values-policy", &[
-            ("Strict", MinValuesPolicy::Strict),
-            ("BestEffort", MinValuesPolicy::BestEffort),
-        ]),
+        preference_policy: reader.choice(
+            "preference-policy",
+            &[
+                ("Respect", PreferencePolicy::Respect),
+                ("Ignore", PreferencePolicy::Ignore),
+            ],
+        ),
+        min_values_policy: reader.choice(
+            "min-values-policy",
+            &[
+                ("Strict", MinValuesPolicy::Strict),
+                ("BestEffort", MinValuesPolicy::BestEffort),
+            ],
+        ),
         feature_gates: feature_gates(&mut reader),
         system_namespace,
         kube_endpoint: None,
@@ -134,13 +149,21 @@ pub(super) fn build(flags: &Flags) -> Result<Config, ConfigError> {
     {
         problems.extend(error.problems);
     }
-    if problems.is_empty() { Ok(config) } else { Err(ConfigError { problems }) }
+    if problems.is_empty() {
+        Ok(config)
+    } else {
+        Err(ConfigError { problems })
+    }
 }
 
 fn azure(reader: &mut Reader<'_>) -> Options {
     let tenant_id = {
         let first = reader.text("azure-tenant-id");
-        if first.is_empty() { reader.text("arm-tenant-id") } else { first }
+        if first.is_empty() {
+            reader.text("arm-tenant-id")
+        } else {
+            first
+        }
     };
     let endpoints = endpoints(reader);
     Options {
@@ -187,7 +210,9 @@ fn machines(reader: &mut Reader<'_>) -> Machines {
 }
 
 fn list(text: &str) -> impl Iterator<Item = &str> {
-    text.split(',').map(str::trim).filter(|item| !item.is_empty())
+    text.split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
 }
 
 fn ca(reader: &mut Reader<'_>) -> String {
@@ -216,17 +241,24 @@ fn tags(reader: &mut Reader<'_>) -> BTreeMap<String, String> {
             continue;
         };
         // Azure's rules for tags; a slash would be replaced and is refused here, as upstream does.
-        if key.is_empty() || key.chars().count() > 512 || key.contains(['<', '>', '%', '&', '\\', '?', '/'])
+        if key.is_empty()
+            || key.chars().count() > 512
+            || key.contains(['<', '>', '%', '&', '\\', '?', '/'])
         {
-            reader.problem("additional-tags", format_args!(
-                "key \"{key}\" must have 1 to 512 characters, none of <>%&\\?/"
-            ));
+            reader.problem(
+                "additional-tags",
+                format_args!("key \"{key}\" must have 1 to 512 characters, none of <>%&\\?/"),
+            );
         } else if value.chars().count() > 256 {
-            reader.problem("additional-tags", format_args!(
-                "value of \"{key}\" is longer than 256 characters"
-            ));
+            reader.problem(
+                "additional-tags",
+                format_args!("value of \"{key}\" is longer than 256 characters"),
+            );
         } else if !seen.insert(key.to_lowercase()) {
-            reader.problem("additional-tags", format_args!("key \"{key}\" appears twice"));
+            reader.problem(
+                "additional-tags",
+                format_args!("key \"{key}\" appears twice"),
+            );
         }
         tags.insert(key.to_owned(), value.to_owned());
     }
@@ -275,7 +307,11 @@ fn environment_file(reader: &mut Reader<'_>, path: &str) -> Endpoints {
         .map_err(|error| error.to_string())
         .and_then(|text| serde_json::from_str(&text).map_err(|error| error.to_string()));
     match read {
-        Ok(EnvironmentFile { resource_manager_endpoint, active_directory_endpoint, token_audience }) => {
+        Ok(EnvironmentFile {
+            resource_manager_endpoint,
+            active_directory_endpoint,
+            token_audience,
+        }) => {
             Endpoints {
                 resource_manager: trimmed(&resource_manager_endpoint),
                 active_directory: trimmed(&active_directory_endpoint),
@@ -299,7 +335,10 @@ fn trimmed(url: &str) -> String {
 fn credential(reader: &mut Reader<'_>, tenant_id: &str) -> Credential {
     let client_id = reader.flags.get("azure-client-id").map(str::to_owned);
     let secret = reader.flags.get("azure-client-secret").map(str::to_owned);
-    let token_file = reader.flags.get("azure-federated-token-file").map(Into::into);
+    let token_file = reader
+        .flags
+        .get("azure-federated-token-file")
+        .map(Into::into);
     let endpoint = reader.flags.get("identity-endpoint").map(trimmed);
     if (secret.is_some() || token_file.is_some()) && (client_id.is_none() || tenant_id.is_empty()) {
         reader.problem(
@@ -332,8 +371,14 @@ fn credential(reader: &mut Reader<'_>, tenant_id: &str) -> Credential {
 }
 
 fn leader_election(reader: &mut Reader<'_>, system_namespace: &str) -> LeaderElection {
-    let namespace = reader.flags.get("leader-election-namespace").unwrap_or(system_namespace);
-    let identity = reader.flags.get("pod-name").or_else(|| reader.flags.get("hostname"));
+    let namespace = reader
+        .flags
+        .get("leader-election-namespace")
+        .unwrap_or(system_namespace);
+    let identity = reader
+        .flags
+        .get("pod-name")
+        .or_else(|| reader.flags.get("hostname"));
     LeaderElection {
         namespace: namespace.to_owned(),
         identity: identity.unwrap_or("nap-controller").to_owned(),
@@ -351,7 +396,10 @@ fn feature_gates(reader: &mut Reader<'_>) -> FeatureGates {
             continue;
         };
         let Ok(value) = value.trim().parse::<bool>() else {
-            reader.problem("feature-gates", format_args!("\"{item}\" is neither true nor false"));
+            reader.problem(
+                "feature-gates",
+                format_args!("\"{item}\" is neither true nor false"),
+            );
             continue;
         };
         match name.trim() {
@@ -366,193 +414,4 @@ fn feature_gates(reader: &mut Reader<'_>) -> FeatureGates {
         }
     }
     gates
-}
-
-/// Checks that hold for every configuration, however it was made.
-pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
-    let mut problems = Vec::new();
-    check_cluster(config, &mut problems);
-    check_network(config, &mut problems);
-    check_machines(config, &mut problems);
-    check_process(config, &mut problems);
-    if problems.is_empty() { Ok(()) } else { Err(ConfigError { problems }) }
-}
-
-fn check_cluster(config: &Config, problems: &mut Vec<String>) {
-    let azure = &config.azure;
-    for (flag, url) in [
-        ("cluster-endpoint", &azure.cluster.endpoint),
-        ("resourceManagerEndpoint", &azure.endpoints.resource_manager),
-        ("activeDirectoryEndpoint", &azure.endpoints.active_directory),
-    ] {
-        if host(url).is_none() {
-            problems.push(format!("{flag}: \"{url}\" is not an absolute URL"));
-        }
-    }
-    let token = &azure.cluster.bootstrap_token;
-    if !token.split_once('.').is_some_and(|(id, secret)| !id.is_empty() && !secret.is_empty()) {
-        problems.push("kubelet-bootstrap-token: must have the form id.secret".to_owned());
-    }
-    if azure.subscription_id.is_empty() || azure.region.is_empty() || azure.node_resource_group.is_empty() {
-        problems.push("arm-subscription-id, location, node-resource-group: must not be empty".to_owned());
-    }
-}
-
-fn check_network(config: &Config, problems: &mut Vec<String>) {
-    let network = &config.azure.network;
-    let mut one_of = |flag: &str, value: &str, allowed: &[&str]| {
-        if !allowed.contains(&value) {
-            problems.push(format!("{flag}: \"{value}\" is none of \"{}\"", allowed.join("\", \"")));
-        }
-    };
-    one_of("network-plugin", &network.plugin, &["azure", "none"]);
-    one_of("network-plugin-mode", &network.plugin_mode, &["overlay", ""]);
-    one_of("network-dataplane", &network.dataplane, &["azure", "cilium", ""]);
-    if network.plugin == "none" && !network.plugin_mode.is_empty() {
-        problems.push("network-plugin-mode: must be empty with network-plugin none".to_owned());
-    }
-    if network.dns_service_ip.parse::<std::net::IpAddr>().is_err() {
-        problems.push(format!("dns-service-ip: \"{}\" is not an IP address", network.dns_service_ip));
-    }
-    if !controller_azure::is_subnet_id(&network.vnet_subnet_id) {
-        problems.push(format!(
-            "vnet-subnet-id: \"{}\" is not /subscriptions/…/virtualNetworks/NAME/subnets/NAME",
-            network.vnet_subnet_id
-        ));
-    }
-}
-
-fn check_machines(config: &Config, problems: &mut Vec<String>) {
-    let machines = &config.azure.machines;
-    let name = &machines.admin_username;
-    let legal = name.len() <= 32
-        && name.starts_with(|c: char| c.is_ascii_alphabetic())
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
-    if !legal {
-        problems.push(format!(
-            "linux-admin-username: \"{name}\" must start with a letter, followed by at most 31 letters, digits, - or _"
-        ));
-    }
-    if !(0.0..1.0).contains(&machines.memory_overhead) {
-        problems.push("vm-memory-overhead-percent: must be at least 0 and less than 1".to_owned());
-    }
-}
-
-fn check_process(config: &Config, problems: &mut Vec<String>) {
-    if !["", "debug", "info", "error"].contains(&config.log_level.as_str()) {
-        problems.push(format!("log-level: \"{}\" is none of debug, info, error", config.log_level));
-    }
-    if config.batch.max < config.batch.idle {
-        problems.push("batch-max-duration: must be at least batch-idle-duration".to_owned());
-    }
-    let scale = config.clock_scale;
-    if !(scale.is_finite() && scale > 0.0) {
-        problems.push("clock-scale: must be a positive number".to_owned());
-    } else if (scale - 1.0).abs() > f64::EPSILON {
-        let kube = config.kube_endpoint.as_ref().unwrap_or(&config.azure.cluster.endpoint);
-        let endpoints = [kube, &config.azure.endpoints.resource_manager];
-        if !endpoints.into_iter().all(|url| is_loopback(url)) {
-            problems.push(
-                "clock-scale: other than 1 only when the API server and Azure are loopback addresses"
-                    .to_owned(),
-            );
-        }
-    }
-}
-
-fn host(url: &str) -> Option<String> {
-    let uri: Uri = url.parse().ok()?;
-    uri.scheme()?;
-    uri.host().map(|host| host.trim_matches(['[', ']']).to_owned())
-}
-
-fn is_loopback(url: &str) -> bool {
-    host(url).is_some_and(|host| {
-        host == "localhost"
-            || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::flags::flags_from;
-
-    const SUBNET: &str = "/subscriptions/s/resourceGroups/rg/providers/Microsoft.Network/virtualNetworks/v/subnets/n";
-
-    fn minimal() -> Vec<&'static str> {
-        vec![
-            "--cluster-name=c", "--cluster-endpoint=https://127.0.0.1:6443",
-            "--kubelet-bootstrap-token=abc.def", "--ssh-public-key=ssh-ed25519 A", "--location=West Europe",
-            "--arm-subscription-id=s", "--arm-resource-group=rg", "--node-resource-group=MC_rg",
-            "--arm-cloud=AzurePublicCloud", "--azure-client-id=id",
-        ]
-    }
-
-    fn build_with(extra: &[&str]) -> Result<Config, ConfigError> {
-        let mut arguments = minimal();
-        let subnet = format!("--vnet-subnet-id={SUBNET}");
-        arguments.push(&subnet);
-        arguments.extend(extra);
-        build(&flags_from(&arguments))
-    }
-
-    #[test]
-    fn the_smallest_configuration_has_upstreams_defaults() {
-        let config = build_with(&[]).expect("all that is required is there");
-        assert_eq!(config.batch, Batch { idle: Duration::from_secs(1), max: Duration::from_secs(10) });
-        assert_eq!(config.azure.region, "westeurope");
-        assert_eq!(config.azure.network.plugin_mode, "overlay");
-        assert!(config.leader_election.enabled && config.feature_gates.reserved_capacity);
-    }
-
-    #[test]
-    fn everything_missing_is_reported_at_once() {
-        let error = build(&flags_from(&[])).expect_err("nothing is set");
-        for flag in ["cluster-name", "cluster-endpoint", "vnet-subnet-id", "location", "ssh-public-key"] {
-            assert!(error.problems.iter().any(|p| p.starts_with(flag)), "{flag}: {error}");
-        }
-    }
-
-    #[test]
-    fn a_scaled_clock_needs_loopback_on_both_sides() {
-        let error = build_with(&["--clock-scale=20"]).expect_err("Azure is not on this machine");
-        assert!(error.to_string().contains("clock-scale"), "{error}");
-        let mut config = build_with(&[]).expect("valid");
-        config.clock_scale = 20.0;
-        config.azure.endpoints = Endpoints::single("https://localhost:8443");
-        config.check().expect("both endpoints are loopback");
-        config.azure.cluster.endpoint = "https://10.0.0.1".to_owned();
-        config.check().expect_err("the API server is not");
-    }
-
-    #[test]
-    fn wrong_values_name_their_setting() {
-        for (argument, flag) in [
-            ("--batch-idle-duration=soon", "batch-idle-duration"),
-            ("--network-plugin=kubenet", "network-plugin"),
-            ("--additional-tags=a/b=c", "additional-tags"),
-            ("--additional-tags=A=1,a=2", "additional-tags"),
-            ("--log-level=trace", "log-level"),
-            ("--metrics-port=99999", "metrics-port"),
-            ("--preference-policy=Maybe", "preference-policy"),
-            ("--kubelet-bootstrap-token=abc", "kubelet-bootstrap-token"),
-        ] {
-            let flags_without: Vec<_> = vec![argument];
-            let mut arguments = minimal();
-            arguments.retain(|a| a.split('=').next() != argument.split('=').next());
-            let subnet = format!("--vnet-subnet-id={SUBNET}");
-            arguments.push(&subnet);
-            arguments.extend(flags_without);
-            let error = build(&flags_from(&arguments)).expect_err(argument);
-            assert!(error.problems.iter().any(|p| p.starts_with(flag)), "{argument}: {error}");
-        }
-    }
-
-    #[test]
-    fn secrets_are_not_shown() {
-        let text = super::super::show(&flags_from(&["--kubelet-bootstrap-token=abc.def"]), true);
-        assert!(text.contains("kubelet-bootstrap-token=<hidden>\tflag"), "{text}");
-        assert!(text.contains("batch-idle-duration=1s\tdefault"), "{text}");
-    }
 }

@@ -18,8 +18,11 @@ pub fn show(flags: &Flags, with_origin: bool) -> String {
         write!(text, "{}={shown}", setting.flag).expect("writing to a string succeeds");
         if with_origin {
             let origin = flags.origin(setting.flag);
-            let variable =
-                if origin == "environment" { format!(" {}", setting.env) } else { String::new() };
+            let variable = if origin == "environment" {
+                format!(" {}", setting.env)
+            } else {
+                String::new()
+            };
             write!(text, "\t{origin}{variable}").expect("writing to a string succeeds");
         }
         text.push('\n');

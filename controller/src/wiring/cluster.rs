@@ -17,11 +17,11 @@ const KINDS: [(&str, &str); 3] = [
     ("karpenter.azure.com/v1beta1", "aksnodeclasses"),
 ];
 /// Upstream waits this long for its CRDs.
-const KINDS_WAIT_MAX: Duration = Duration::from_secs(120);
+const KINDS_WAIT_MAX: Duration = Duration::from_mins(2);
 /// A chart installs CRDs and controller within seconds of each other.
 const KINDS_PERIOD: Duration = Duration::from_secs(2);
 /// A control plane is upgraded once in weeks; a minute late is early.
-const VERSION_PERIOD: Duration = Duration::from_secs(60);
+const VERSION_PERIOD: Duration = Duration::from_mins(1);
 /// While the version is unknown, no node can be made.
 const VERSION_RETRY: Duration = Duration::from_secs(2);
 const REQUEST_MAX: Duration = Duration::from_secs(10);
@@ -58,7 +58,10 @@ async fn missing(kube: &kube::Client, clock: &dyn Clock) -> Vec<String> {
     for (group_version, plural) in KINDS {
         let listing = kube.list_api_group_resources(group_version);
         let is_served = match timeout(clock, REQUEST_MAX, listing).await {
-            Ok(Ok(list)) => list.resources.iter().any(|resource| resource.name == plural),
+            Ok(Ok(list)) => list
+                .resources
+                .iter()
+                .any(|resource| resource.name == plural),
             Ok(Err(error)) => {
                 tracing::debug!(error = %error, group_version, "kinds not listed");
                 false
@@ -83,7 +86,11 @@ pub(super) async fn follow_version(
     let (kube, ports, shared) = (kube.clone(), ports.clone(), version.clone());
     let task = async move {
         loop {
-            let period = if shared.get().is_some() { VERSION_PERIOD } else { VERSION_RETRY };
+            let period = if shared.get().is_some() {
+                VERSION_PERIOD
+            } else {
+                VERSION_RETRY
+            };
             ports.clock.sleep(period).await;
             read_version(&kube, &*ports.clock, &shared).await;
         }

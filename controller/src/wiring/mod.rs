@@ -44,7 +44,10 @@ pub(crate) async fn run(config: Config, ports: Ports, process: Process) -> anyho
     let shutdown = Shutdown::new();
     let metrics = Metrics::new();
     let health = Health::new();
-    let mut tasks = Tasks { ports: ports.clone(), handles: Vec::new() };
+    let mut tasks = Tasks {
+        ports: ports.clone(),
+        handles: Vec::new(),
+    };
     serve(&mut tasks, process, &shutdown, (&health, &metrics));
     let kube = kube::Client::new(ports.kube.clone(), config.system_namespace.clone());
 
@@ -56,7 +59,8 @@ pub(crate) async fn run(config: Config, ports: Ports, process: Process) -> anyho
     let version = cluster::follow_version(&kube, &ports, &mut tasks).await;
     let provider: Arc<dyn CloudProvider> =
         Arc::new(AzureProvider::new(config.azure.clone(), &ports, version));
-    let (recorder, events_done) = start_events(&config, &ports, &kube, (&shutdown, &metrics), &mut tasks);
+    let (recorder, events_done) =
+        start_events(&config, &ports, &kube, (&shutdown, &metrics), &mut tasks);
     let reconcilers = Reconcilers::new(Deps {
         kube: kube.clone(),
         provider,
@@ -65,10 +69,20 @@ pub(crate) async fn run(config: Config, ports: Ports, process: Process) -> anyho
         events: recorder,
         options: options(&config),
     });
-    lead(&config, &ports, kube, (&shutdown, metrics), reconcilers.run(shutdown.clone())).await?;
+    lead(
+        &config,
+        &ports,
+        kube,
+        (&shutdown, metrics),
+        reconcilers.run(shutdown.clone()),
+    )
+    .await?;
     // Whatever the last step had to say is still on its way.
     shutdown.trigger();
-    if timeout(&*ports.clock, EPILOGUE_MAX, events_done).await.is_err() {
+    if timeout(&*ports.clock, EPILOGUE_MAX, events_done)
+        .await
+        .is_err()
+    {
         tracing::debug!("some events were not written");
     }
     Ok(())
@@ -103,11 +117,27 @@ fn serve(
 ) {
     if let Some(signal) = process.shutdown {
         let shutdown = shutdown.clone();
-        tasks.spawn("shutdown", async move { signal.await; shutdown.trigger() }.boxed());
+        tasks.spawn(
+            "shutdown",
+            async move {
+                signal.await;
+                shutdown.trigger();
+            }
+            .boxed(),
+        );
     }
-    let health_pages = Pages { health: Some(health.clone()), metrics: None };
-    let metrics_pages = Pages { health: None, metrics: Some(metrics.clone()) };
-    for (listener, pages) in [(process.health, health_pages), (process.metrics, metrics_pages)] {
+    let health_pages = Pages {
+        health: Some(health.clone()),
+        metrics: None,
+    };
+    let metrics_pages = Pages {
+        health: None,
+        metrics: Some(metrics.clone()),
+    };
+    for (listener, pages) in [
+        (process.health, health_pages),
+        (process.metrics, metrics_pages),
+    ] {
         let Some(listener) = listener else { continue };
         let server = Server {
             listener,
@@ -133,7 +163,14 @@ fn start_events(
         events::recorder(COMPONENT, identity, clock, &ports.entropy, metrics.clone());
     let (done, is_done) = futures::channel::oneshot::channel::<()>();
     let writing = writer.run(kube.clone(), shutdown.clone());
-    tasks.spawn("events", async move { writing.await; drop(done) }.boxed());
+    tasks.spawn(
+        "events",
+        async move {
+            writing.await;
+            drop(done);
+        }
+        .boxed(),
+    );
     // The sender is dropped, never used: the end of its task is the news.
     (recorder, async move { is_done.await.unwrap_or_default() })
 }

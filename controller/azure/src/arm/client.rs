@@ -37,7 +37,7 @@ const BODY_MAX: usize = 128 << 20;
 /// At some 100 objects a page, more than a subscription can hold.
 const PAGES_MAX: usize = 1_000;
 /// Compute ends every operation on a machine well within this.
-const OPERATION_MAX: Duration = Duration::from_secs(30 * 60);
+const OPERATION_MAX: Duration = Duration::from_mins(30);
 /// Consecutive polls that fail before the operation is given up: with the retries inside each
 /// poll this outlasts an outage of some minutes.
 const POLL_FAILURES_MAX: u32 = 5;
@@ -74,14 +74,19 @@ impl ArmRequest<'_> {
             .method(self.method.clone())
             .uri(self.url)
             .header("Accept", "application/json")
-            .header("User-Agent", concat!("karpenter-aks/v", env!("CARGO_PKG_VERSION")))
+            .header(
+                "User-Agent",
+                concat!("karpenter-aks/v", env!("CARGO_PKG_VERSION")),
+            )
             .header("x-ms-client-request-id", self.request_id);
         if let Some(bearer) = self.bearer {
             request = request.header("Authorization", bearer);
         }
         let request = match body {
             None => request.body(empty_body()),
-            Some(body) => request.header("Content-Type", "application/json").body(full_body(body)),
+            Some(body) => request
+                .header("Content-Type", "application/json")
+                .body(full_body(body)),
         };
         request.map_err(|source| ArmError::unreadable(self.url, source))
     }
@@ -101,18 +106,27 @@ pub(crate) fn attempt(
             let (head, mut body) = transport.send(request).await?.into_parts();
             let mut bytes = BytesMut::new();
             while let Some(frame) = body.frame().await {
-                let Ok(data) = frame?.into_data() else { continue };
+                let Ok(data) = frame?.into_data() else {
+                    continue;
+                };
                 if bytes.len() + data.len() > BODY_MAX {
                     return Err(format!("the answer is larger than {BODY_MAX} bytes").into());
                 }
                 bytes.extend_from_slice(&data);
             }
-            Ok(Answer { status: head.status, headers: head.headers, body: bytes.freeze() })
+            Ok(Answer {
+                status: head.status,
+                headers: head.headers,
+                body: bytes.freeze(),
+            })
         });
         match timeout(&*clock, TRY_MAX, work).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(source)) => Err(ArmError::Transport { target, source }),
-            Err(elapsed) => Err(ArmError::Transport { target, source: Box::new(elapsed) }),
+            Err(elapsed) => Err(ArmError::Transport {
+                target,
+                source: Box::new(elapsed),
+            }),
         }
     })
 }
@@ -169,7 +183,10 @@ impl Arm {
                 Some(link) => next = self.own(link)?,
             }
         }
-        Err(ArmError::unreadable(url, format!("more than {PAGES_MAX} pages")))
+        Err(ArmError::unreadable(
+            url,
+            format!("more than {PAGES_MAX} pages"),
+        ))
     }
 
     /// Changes a resource; gives the answer and the operation it started, if any.
@@ -229,7 +246,10 @@ impl Arm {
             }
             if self.clock.monotonic() >= deadline {
                 let source = format!("the operation did not end within {OPERATION_MAX:?}");
-                return Err(ArmError::Transport { target: url, source: source.into() });
+                return Err(ArmError::Transport {
+                    target: url,
+                    source: source.into(),
+                });
             }
         }
     }
@@ -240,7 +260,12 @@ impl Arm {
         serde_json::from_slice(&answer.body).map_err(|source| ArmError::unreadable(url, source))
     }
 
-    async fn send(&self, method: Method, url: &str, body: Option<Bytes>) -> Result<Answer, ArmError> {
+    async fn send(
+        &self,
+        method: Method,
+        url: &str,
+        body: Option<Bytes>,
+    ) -> Result<Answer, ArmError> {
         self.tries(method, url, body, true).await
     }
 
@@ -259,9 +284,10 @@ impl Arm {
         let mut number = 0;
         loop {
             self.wait_for(&bucket).await?;
-            let bearer = match signed {
-                true => Some(self.tokens.bearer(&self.transport, &self.clock).await),
-                false => None,
+            let bearer = if signed {
+                Some(self.tokens.bearer(&self.transport, &self.clock).await)
+            } else {
+                None
             };
             let result = match bearer.transpose() {
                 Err(error) => Err(error),
@@ -342,15 +368,26 @@ impl Arm {
         // The form of a version 4 UUID.
         bytes[6] = (bytes[6] & 0x0f) | 0x40;
         bytes[8] = (bytes[8] & 0x3f) | 0x80;
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        let part = |range: std::ops::Range<usize>| hex.get(range).expect("32 ASCII digits").to_owned();
-        [part(0..8), part(8..12), part(12..16), part(16..20), part(20..32)].join("-")
+        let number = u128::from_be_bytes(bytes);
+        let part = |shift: u32, bits: u32| (number >> shift) & ((1 << bits) - 1);
+        format!(
+            "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+            part(96, 32),
+            part(80, 16),
+            part(64, 16),
+            part(48, 16),
+            part(0, 48)
+        )
     }
 
     /// A link that the server gave, if it leads back to Azure Resource Manager: our token goes
     /// nowhere else.
     fn own(&self, link: String) -> Result<String, ArmError> {
-        let host = |url: &str| url.parse::<http::Uri>().ok().and_then(|uri| uri.host().map(str::to_lowercase));
+        let host = |url: &str| {
+            url.parse::<http::Uri>()
+                .ok()
+                .and_then(|uri| uri.host().map(str::to_lowercase))
+        };
         let (ours, theirs) = (host(&self.base), host(&link));
         let is_own = match (&ours, &theirs) {
             // Regional front ends are hosts below the global one.
@@ -360,7 +397,10 @@ impl Arm {
         if is_own {
             return Ok(link);
         }
-        Err(ArmError::unreadable(&link, "the link leads to another host"))
+        Err(ArmError::unreadable(
+            &link,
+            "the link leads to another host",
+        ))
     }
 }
 
@@ -369,5 +409,9 @@ fn accepted(answer: Answer) -> Result<Answer, ArmError> {
         return Ok(answer);
     }
     let status = answer.status.as_u16();
-    Err(ArmError::Service(ServiceError::from_response(status, &answer.headers, &answer.body)))
+    Err(ArmError::Service(ServiceError::from_response(
+        status,
+        &answer.headers,
+        &answer.body,
+    )))
 }

@@ -29,7 +29,10 @@ impl ServiceError {
         let text = String::from_utf8_lossy(body).into_owned();
         let json: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
         let mut error = Self::from_json(&json, status);
-        if let Some(code) = headers.get("x-ms-error-code").and_then(|value| value.to_str().ok()) {
+        if let Some(code) = headers
+            .get("x-ms-error-code")
+            .and_then(|value| value.to_str().ok())
+        {
             code.clone_into(&mut error.code);
         }
         if error.code.is_empty() {
@@ -42,14 +45,25 @@ impl ServiceError {
 
     /// Reads an error object, or an object that has one as `error`.
     pub(crate) fn from_json(json: &Value, status: u16) -> Self {
-        let error = json.get("error").filter(|error| error.is_object()).unwrap_or(json);
+        let error = json
+            .get("error")
+            .filter(|error| error.is_object())
+            .unwrap_or(json);
         let text = |key: &str| {
-            error.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
+            error
+                .get(key)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
         };
         // Entra's errors: the code is the value of `error`.
         let oauth = json.get("error").and_then(Value::as_str);
         let message = match oauth {
-            Some(_) => json.get("error_description").and_then(Value::as_str).unwrap_or_default().to_owned(),
+            Some(_) => json
+                .get("error_description")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned(),
             None => text("message"),
         };
         Self {
@@ -122,7 +136,10 @@ pub(crate) enum ArmError {
 
 impl ArmError {
     pub(crate) fn unreadable(target: &str, source: impl Into<BoxError>) -> Self {
-        Self::Unreadable { target: target.to_owned(), source: source.into() }
+        Self::Unreadable {
+            target: target.to_owned(),
+            source: source.into(),
+        }
     }
 
     pub(crate) fn service(&self) -> Option<&ServiceError> {
@@ -153,9 +170,9 @@ impl From<ArmError> for ProviderError {
     fn from(error: ArmError) -> Self {
         match error {
             ArmError::Service(error) if error.is_not_found() => Self::NotFound,
-            ArmError::Service(error) if error.is_throttled() => {
-                Self::Throttled { retry_after: error.retry_after.unwrap_or(THROTTLE_DEFAULT) }
-            }
+            ArmError::Service(error) if error.is_throttled() => Self::Throttled {
+                retry_after: error.retry_after.unwrap_or(THROTTLE_DEFAULT),
+            },
             ArmError::Service(error) => Self::Refused(error.to_string()),
             other => Self::Transport(Box::new(other)),
         }
@@ -164,7 +181,8 @@ impl From<ArmError> for ProviderError {
 
 /// `Retry-After` in seconds, or its millisecond forms; dates are not used by ARM.
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let number = |name: &str| -> Option<u64> { headers.get(name)?.to_str().ok()?.trim().parse().ok() };
+    let number =
+        |name: &str| -> Option<u64> { headers.get(name)?.to_str().ok()?.trim().parse().ok() };
     number("retry-after-ms")
         .or_else(|| number("x-ms-retry-after-ms"))
         .map(Duration::from_millis)

@@ -53,18 +53,29 @@ impl Operation {
         headers: &HeaderMap,
         body: &Value,
     ) -> Option<Self> {
-        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let header = |name: &str| {
+            headers
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .map(str::to_owned)
+        };
         let interval = interval(headers);
         let state = provisioning_state(body);
         if let Some(url) = header("azure-asyncoperation").or_else(|| header("operation-location")) {
             // Network answers a PUT that is finished with the header all the same.
             let finished = state.is_some_and(|state| state.eq_ignore_ascii_case("Succeeded"));
-            return (!finished).then_some(Self { monitor: Monitor::Status(url), interval });
+            return (!finished).then_some(Self {
+                monitor: Monitor::Status(url),
+                interval,
+            });
         }
         if status == StatusCode::ACCEPTED
             && let Some(url) = header("location")
         {
-            return Some(Self { monitor: Monitor::Location(url), interval });
+            return Some(Self {
+                monitor: Monitor::Location(url),
+                interval,
+            });
         }
         let running = state.is_some_and(|state| !is_terminal(state));
         (running && (*method == Method::PUT || *method == Method::PATCH))
@@ -73,7 +84,10 @@ impl Operation {
 
     /// Follows a resource's own state; `url` is absolute and carries its `api-version`.
     pub(crate) fn of_resource(url: String, interval: Duration) -> Self {
-        Self { monitor: Monitor::Resource(url), interval: interval.max(INTERVAL_MIN) }
+        Self {
+            monitor: Monitor::Resource(url),
+            interval: interval.max(INTERVAL_MIN),
+        }
     }
 
     /// What to GET next.
@@ -89,18 +103,29 @@ impl Operation {
     }
 
     /// Takes in the answer to that GET. A late or repeated answer changes nothing.
-    pub(crate) fn observe(&mut self, status: StatusCode, headers: &HeaderMap, body: &Value) -> Progress {
+    pub(crate) fn observe(
+        &mut self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: &Value,
+    ) -> Progress {
         self.interval = interval(headers);
         match &mut self.monitor {
             Monitor::Status(_) => {
-                let state = body.get("status").and_then(Value::as_str).unwrap_or_default();
+                let state = body
+                    .get("status")
+                    .and_then(Value::as_str)
+                    .unwrap_or_default();
                 outcome(state, body)
             }
             Monitor::Location(url) => {
                 if status != StatusCode::ACCEPTED {
                     return Progress::Succeeded;
                 }
-                if let Some(next) = headers.get("location").and_then(|value| value.to_str().ok()) {
+                if let Some(next) = headers
+                    .get("location")
+                    .and_then(|value| value.to_str().ok())
+                {
                     next.clone_into(url);
                 }
                 Progress::Running
@@ -123,7 +148,9 @@ fn provisioning_state(body: &Value) -> Option<&str> {
 }
 
 fn is_terminal(state: &str) -> bool {
-    ["Succeeded", "Failed", "Canceled", "Cancelled"].iter().any(|name| name.eq_ignore_ascii_case(state))
+    ["Succeeded", "Failed", "Canceled", "Cancelled"]
+        .iter()
+        .any(|name| name.eq_ignore_ascii_case(state))
 }
 
 fn outcome(state: &str, body: &Value) -> Progress {
@@ -135,7 +162,13 @@ fn outcome(state: &str, body: &Value) -> Progress {
     }
     let mut error = ServiceError::from_json(body, 200);
     if error.code.is_empty() {
-        error.code = if state.eq_ignore_ascii_case("Failed") { "OperationFailed" } else { "OperationCanceled" }.to_owned();
+        let is_failed = state.eq_ignore_ascii_case("Failed");
+        let code = if is_failed {
+            "OperationFailed"
+        } else {
+            "OperationCanceled"
+        };
+        code.clone_into(&mut error.code);
     }
     if error.message.is_empty() {
         error.message = format!("the operation ended as {state}");

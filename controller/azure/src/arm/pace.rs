@@ -12,7 +12,7 @@ use super::error::{ServiceError, THROTTLE_DEFAULT};
 /// Tries per request: one, and the three retries of `Azure/azure-sdk-for-go`'s default policy.
 pub(crate) const ATTEMPTS_MAX: u32 = 4;
 /// Longest wait inside one call; a server that asks for more is reported as throttling.
-pub(crate) const WAIT_MAX: Duration = Duration::from_secs(60);
+pub(crate) const WAIT_MAX: Duration = Duration::from_mins(1);
 const WAIT_FIRST_MILLIS: u64 = 800;
 
 /// The wait before try number `attempt + 1`: doubled each time, between 80 and 130 percent so
@@ -52,7 +52,9 @@ pub(crate) struct Pace {
 impl Pace {
     /// How long the bucket is closed from now.
     pub(crate) fn wait(&self, bucket: &Bucket, now: Duration) -> Duration {
-        self.blocked_until.get(bucket).map_or(Duration::ZERO, |until| until.saturating_sub(now))
+        self.blocked_until
+            .get(bucket)
+            .map_or(Duration::ZERO, |until| until.saturating_sub(now))
     }
 
     /// Learns from a 429: nobody asks again before the time is over, because each try that comes

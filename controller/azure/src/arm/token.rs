@@ -15,9 +15,9 @@ use crate::options::{Credential, Endpoints};
 
 /// A token is renewed this long before it ends, so that no request carries one that ends on the
 /// way; Azure's own libraries use five minutes.
-const RENEW_BEFORE: Duration = Duration::from_secs(300);
+const RENEW_BEFORE: Duration = Duration::from_mins(5);
 /// Even long-lived tokens are renewed this often (`Azure/karpenter-provider-azure` `pkg/auth`).
-const LIFE_MAX: Duration = Duration::from_secs(2 * 3600);
+const LIFE_MAX: Duration = Duration::from_hours(2);
 
 #[derive(Clone)]
 struct Token {
@@ -82,7 +82,11 @@ impl Tokens {
         }
     }
 
-    async fn exchange(&self, transport: &Transport, clock: &Arc<dyn Clock>) -> Result<Token, ArmError> {
+    async fn exchange(
+        &self,
+        transport: &Transport,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Token, ArmError> {
         let (request, body) = self.request()?;
         let answer = attempt(transport, clock, request.build(body)?).await?;
         if !answer.status.is_success() {
@@ -100,34 +104,71 @@ impl Tokens {
 
     fn request(&self) -> Result<(TokenRequest, Option<Bytes>), ArmError> {
         match &self.credential {
-            Credential::ClientSecret { tenant_id, client_id, client_secret } => {
-                Ok(self.grant(tenant_id, client_id, &[("client_secret", client_secret)]))
-            }
-            Credential::WorkloadIdentity { tenant_id, client_id, token_file } => {
+            Credential::ClientSecret {
+                tenant_id,
+                client_id,
+                client_secret,
+            } => Ok(self.grant(tenant_id, client_id, &[("client_secret", client_secret)])),
+            Credential::WorkloadIdentity {
+                tenant_id,
+                client_id,
+                token_file,
+            } => {
                 let assertion = std::fs::read_to_string(token_file).map_err(|error| {
                     let path = token_file.display();
-                    ArmError::Credential { message: format!("cannot read {path}: {error}") }
+                    ArmError::Credential {
+                        message: format!("cannot read {path}: {error}"),
+                    }
                 })?;
-                Ok(self.grant(tenant_id, client_id, &[
-                    ("client_assertion", assertion.trim()),
-                    (
-                        "client_assertion_type",
-                        "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
-                    ),
-                ]))
+                Ok(self.grant(
+                    tenant_id,
+                    client_id,
+                    &[
+                        ("client_assertion", assertion.trim()),
+                        (
+                            "client_assertion_type",
+                            "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+                        ),
+                    ],
+                ))
             }
-            Credential::ManagedIdentity { client_id, endpoint } => {
+            Credential::ManagedIdentity {
+                client_id,
+                endpoint,
+            } => {
                 let url = format!("{endpoint}/metadata/identity/oauth2/token");
-                Ok((self.identity(&url, "2018-02-01", client_id.as_deref(), ("Metadata", "true")), None))
+                Ok((
+                    self.identity(
+                        &url,
+                        "2018-02-01",
+                        client_id.as_deref(),
+                        ("Metadata", "true"),
+                    ),
+                    None,
+                ))
             }
-            Credential::IdentityEndpoint { client_id, endpoint, header } => Ok((
-                self.identity(endpoint, "2019-08-01", client_id.as_deref(), ("X-IDENTITY-HEADER", header)),
+            Credential::IdentityEndpoint {
+                client_id,
+                endpoint,
+                header,
+            } => Ok((
+                self.identity(
+                    endpoint,
+                    "2019-08-01",
+                    client_id.as_deref(),
+                    ("X-IDENTITY-HEADER", header),
+                ),
                 None,
             )),
         }
     }
 
-    fn grant(&self, tenant: &str, client: &str, proof: &[(&str, &str)]) -> (TokenRequest, Option<Bytes>) {
+    fn grant(
+        &self,
+        tenant: &str,
+        client: &str,
+        proof: &[(&str, &str)],
+    ) -> (TokenRequest, Option<Bytes>) {
         let scope = format!("{}/.default", self.audience);
         let body = form_urlencoded::Serializer::new(String::new())
             .append_pair("grant_type", "client_credentials")
@@ -138,7 +179,10 @@ impl Tokens {
         let request = TokenRequest {
             method: Method::POST,
             url: format!("{}/{tenant}/oauth2/v2.0/token", self.authority),
-            header: ("Content-Type", "application/x-www-form-urlencoded".to_owned()),
+            header: (
+                "Content-Type",
+                "application/x-www-form-urlencoded".to_owned(),
+            ),
         };
         (request, Some(Bytes::from(body)))
     }
@@ -151,7 +195,9 @@ impl Tokens {
         (name, value): (&'static str, &str),
     ) -> TokenRequest {
         let mut query = form_urlencoded::Serializer::new(String::new());
-        query.append_pair("api-version", version).append_pair("resource", &self.audience);
+        query
+            .append_pair("api-version", version)
+            .append_pair("resource", &self.audience);
         if let Some(client) = client {
             query.append_pair("client_id", client);
         }
@@ -171,10 +217,7 @@ pub(crate) struct TokenRequest {
 }
 
 impl TokenRequest {
-    pub(crate) fn build(
-        &self,
-        body: Option<Bytes>,
-    ) -> Result<Request<Body>, ArmError> {
+    pub(crate) fn build(&self, body: Option<Bytes>) -> Result<Request<Body>, ArmError> {
         Request::builder()
             .method(self.method.clone())
             .uri(&self.url)
@@ -190,12 +233,16 @@ fn refusal(answer: &Answer) -> ArmError {
     if error.is_retriable() {
         return ArmError::Service(error);
     }
-    ArmError::Credential { message: error.to_string() }
+    ArmError::Credential {
+        message: error.to_string(),
+    }
 }
 
 fn life(granted: &Granted, clock: &dyn Clock) -> Duration {
     let number = |value: &serde_json::Value| -> Option<i64> {
-        value.as_i64().or_else(|| value.as_str()?.trim().parse().ok())
+        value
+            .as_i64()
+            .or_else(|| value.as_str()?.trim().parse().ok())
     };
     let seconds = number(&granted.expires_in)
         .or_else(|| Some(number(&granted.expires_on)? - clock.now().as_second()))

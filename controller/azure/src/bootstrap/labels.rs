@@ -47,17 +47,26 @@ pub(crate) struct Sources<'a> {
 }
 
 /// Labels with one possible value.
-pub(crate) fn single_valued(specs: &[RequirementSpec]) -> impl Iterator<Item = (Arc<str>, Arc<str>)> {
-    specs.iter().filter_map(|spec| match (spec.operator, spec.values.as_slice()) {
-        (Operator::In, [value]) => Some((Arc::clone(&spec.key), Arc::clone(value))),
-        _ => None,
-    })
+pub(crate) fn single_valued(
+    specs: &[RequirementSpec],
+) -> impl Iterator<Item = (Arc<str>, Arc<str>)> {
+    specs
+        .iter()
+        .filter_map(|spec| match (spec.operator, spec.values.as_slice()) {
+            (Operator::In, [value]) => Some((Arc::clone(&spec.key), Arc::clone(value))),
+            _ => None,
+        })
 }
 
 /// All labels for the kubelet; later sources win.
 pub(crate) fn node_labels(sources: &Sources<'_>) -> Labels {
     let mut all = base(sources);
-    all.extend(sources.claim_labels.iter().map(|(k, v)| (Arc::clone(k), Arc::clone(v))));
+    all.extend(
+        sources
+            .claim_labels
+            .iter()
+            .map(|(k, v)| (Arc::clone(k), Arc::clone(v))),
+    );
     all.extend(single_valued(sources.claim_requirements));
     all.extend(single_valued(&sources.instance_type.requirements));
     all.extend(single_valued(&offering_requirements(sources.offering)));
@@ -74,7 +83,10 @@ fn base(sources: &Sources<'_>) -> Labels {
         labels.insert(key.into(), value.into());
     };
     set("kubernetes.azure.com/role", "agent");
-    set(labels::AKS_CLUSTER, &cluster_label(&options.node_resource_group));
+    set(
+        labels::AKS_CLUSTER,
+        &cluster_label(&options.node_resource_group),
+    );
     set(
         "kubernetes.azure.com/kubelet-identity-client-id",
         &options.machines.kubelet_identity_client_id,
@@ -83,13 +95,20 @@ fn base(sources: &Sources<'_>) -> Labels {
     // The node brings its taints itself; nobody else is to copy them again.
     set(labels::DO_NOT_SYNC_TAINTS, "true");
     set(labels::AKS_OS_SKU, class.os_sku());
-    set("kubernetes.azure.com/os-sku-requested", class.spec().image_family());
+    set(
+        "kubernetes.azure.com/os-sku-requested",
+        class.spec().image_family(),
+    );
     let family = class.family(sources.kubernetes_version);
     set("kubernetes.azure.com/os-sku-effective", family.effective());
     if class.spec().is_fips() {
         set(labels::AKS_FIPS_ENABLED, "true");
     }
-    let local_dns = if class.is_local_dns_enabled() { "enabled" } else { "disabled" };
+    let local_dns = if class.is_local_dns_enabled() {
+        "enabled"
+    } else {
+        "disabled"
+    };
     set("kubernetes.azure.com/localdns-state", local_dns);
     if class.streams_artifacts() {
         set("kubernetes.azure.com/artifactstreaming-enabled", "true");
@@ -97,11 +116,17 @@ fn base(sources: &Sources<'_>) -> Labels {
     if network.is_overlay() {
         let subnet = SubnetId::parse(class.subnet_id(network)).map_or("", |id| id.subnet);
         set("kubernetes.azure.com/network-subnet", subnet);
-        set("kubernetes.azure.com/nodenetwork-vnetguid", sources.vnet_guid);
+        set(
+            "kubernetes.azure.com/nodenetwork-vnetguid",
+            sources.vnet_guid,
+        );
         set("kubernetes.azure.com/azure-cni-overlay", "true");
         set("kubernetes.azure.com/podnetwork-type", "overlay");
         let is_stateless = minor(sources.kubernetes_version) >= Some((1, 34));
-        set("kubernetes.azure.com/network-stateless-cni", if is_stateless { "true" } else { "false" });
+        set(
+            "kubernetes.azure.com/network-stateless-cni",
+            if is_stateless { "true" } else { "false" },
+        );
     }
     if network.dataplane == "cilium" {
         set("kubernetes.azure.com/ebpf-dataplane", "cilium");
@@ -126,9 +151,13 @@ const KUBELET_KEYS: [&str; 11] = [
 ];
 
 fn may_kubelet_set(key: &str) -> bool {
-    let Some((domain, _)) = key.split_once('/') else { return true };
+    let Some((domain, _)) = key.split_once('/') else {
+        return true;
+    };
     let within = |parent: &str| {
-        domain.strip_suffix(parent).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        domain
+            .strip_suffix(parent)
+            .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     };
     let is_reserved = within("kubernetes.io") || within("k8s.io");
     !is_reserved
@@ -151,10 +180,21 @@ mod tests {
 
     #[test]
     fn kubelets_may_set_only_some_keys_of_kubernetes() {
-        for key in ["team", "example.com/x", "kubernetes.azure.com/mode", "node.kubernetes.io/x", "a.kubelet.kubernetes.io/x", "topology.kubernetes.io/zone"] {
+        for key in [
+            "team",
+            "example.com/x",
+            "kubernetes.azure.com/mode",
+            "node.kubernetes.io/x",
+            "a.kubelet.kubernetes.io/x",
+            "topology.kubernetes.io/zone",
+        ] {
             assert!(may_kubelet_set(key), "{key}");
         }
-        for key in ["node-restriction.kubernetes.io/x", "kubernetes.io/x", "a.k8s.io/x"] {
+        for key in [
+            "node-restriction.kubernetes.io/x",
+            "kubernetes.io/x",
+            "a.k8s.io/x",
+        ] {
             assert!(!may_kubelet_set(key), "{key}");
         }
     }

@@ -34,11 +34,26 @@ const CONSTANTS: [(&str, &str); 36] = [
     ("CLOUDPROVIDER_RATELIMIT_QPS", "10"),
     ("CLOUDPROVIDER_RATELIMIT_QPS_WRITE", "10"),
     ("CONTAINER_RUNTIME", "containerd"),
-    ("CSE_HELPERS_FILEPATH", "/opt/azure/containers/provision_source.sh"),
-    ("CSE_INSTALL_FILEPATH", "/opt/azure/containers/provision_installs.sh"),
-    ("CSE_CONFIG_FILEPATH", "/opt/azure/containers/provision_configs.sh"),
-    ("CSE_DISTRO_HELPERS_FILEPATH", "/opt/azure/containers/provision_source_distro.sh"),
-    ("CSE_DISTRO_INSTALL_FILEPATH", "/opt/azure/containers/provision_installs_distro.sh"),
+    (
+        "CSE_HELPERS_FILEPATH",
+        "/opt/azure/containers/provision_source.sh",
+    ),
+    (
+        "CSE_INSTALL_FILEPATH",
+        "/opt/azure/containers/provision_installs.sh",
+    ),
+    (
+        "CSE_CONFIG_FILEPATH",
+        "/opt/azure/containers/provision_configs.sh",
+    ),
+    (
+        "CSE_DISTRO_HELPERS_FILEPATH",
+        "/opt/azure/containers/provision_source_distro.sh",
+    ),
+    (
+        "CSE_DISTRO_INSTALL_FILEPATH",
+        "/opt/azure/containers/provision_installs_distro.sh",
+    ),
     ("CSE_TIMEOUT", "15m"),
     ("DISABLE_SSH", "false"),
     ("ENABLE_IMDS_RESTRICTION", "false"),
@@ -98,8 +113,11 @@ fn assign(script: &mut String, name: &str, value: &str) {
 
 fn variables(node: &NodeBootstrap<'_>) -> Vec<(&'static str, String)> {
     let options = node.options;
-    let labels: Vec<String> =
-        node.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let labels: Vec<String> = node
+        .labels
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
     let mut variables = vec![
         ("TENANT_ID", options.tenant_id.clone()),
         ("SUBSCRIPTION_ID", options.subscription_id.clone()),
@@ -108,10 +126,16 @@ fn variables(node: &NodeBootstrap<'_>) -> Vec<(&'static str, String)> {
         ("KUBERNETES_VERSION", node.kubernetes_version.to_owned()),
         ("API_SERVER_NAME", host(&options.cluster.endpoint)),
         ("KUBE_CA_CRT", BASE64.encode(&options.cluster.ca_pem)),
-        ("TLS_BOOTSTRAP_TOKEN", options.cluster.bootstrap_token.clone()),
+        (
+            "TLS_BOOTSTRAP_TOKEN",
+            options.cluster.bootstrap_token.clone(),
+        ),
         ("KUBELET_FLAGS", kubelet::flags(node)),
         ("KUBELET_NODE_LABELS", labels.join(",")),
-        ("USER_ASSIGNED_IDENTITY_ID", options.machines.kubelet_identity_client_id.clone()),
+        (
+            "USER_ASSIGNED_IDENTITY_ID",
+            options.machines.kubelet_identity_client_id.clone(),
+        ),
         ("SYSCTL_CONTENT", BASE64.encode(SYSCTLS)),
     ];
     variables.extend(network(node));
@@ -123,16 +147,18 @@ fn variables(node: &NodeBootstrap<'_>) -> Vec<(&'static str, String)> {
 /// The host of the API server's URL, as kubeconfigs of AKS nodes have it.
 fn host(endpoint: &str) -> String {
     let uri: Option<http::Uri> = endpoint.parse().ok();
-    uri.and_then(|uri| uri.host().map(str::to_owned)).unwrap_or_default()
+    uri.and_then(|uri| uri.host().map(str::to_owned))
+        .unwrap_or_default()
 }
 
 fn network(node: &NodeBootstrap<'_>) -> Vec<(&'static str, String)> {
     let network = &node.options.network;
-    let plugin = if network.is_overlay() || network.dataplane == "cilium" || network.plugin == "none" {
-        "none"
-    } else {
-        "azure"
-    };
+    let plugin =
+        if network.is_overlay() || network.dataplane == "cilium" || network.plugin == "none" {
+            "none"
+        } else {
+            "azure"
+        };
     let subnet = SubnetId::parse(node.subnet_id);
     let part = |part: fn(&SubnetId<'_>) -> String| subnet.as_ref().map(part).unwrap_or_default();
     // `aks-agentpool-12345678-nsg` belongs to `aks-agentpool-12345678-routetable`.
@@ -146,7 +172,10 @@ fn network(node: &NodeBootstrap<'_>) -> Vec<(&'static str, String)> {
         ("NETWORK_POLICY", network.policy.clone()),
         ("SUBNET", part(|id| id.subnet.to_owned())),
         ("VIRTUAL_NETWORK", part(|id| id.vnet.to_owned())),
-        ("VIRTUAL_NETWORK_RESOURCE_GROUP", part(|id| id.resource_group.to_owned())),
+        (
+            "VIRTUAL_NETWORK_RESOURCE_GROUP",
+            part(|id| id.resource_group.to_owned()),
+        ),
         ("NETWORK_SECURITY_GROUP", node.security_group.to_owned()),
         ("ROUTE_TABLE", routes),
     ]
@@ -189,13 +218,19 @@ fn binaries(node: &NodeBootstrap<'_>) -> Vec<(&'static str, String)> {
             "CNI_PLUGINS_URL",
             format!("{MIRROR}/cni-plugins/v1.1.1/binaries/cni-plugins-linux-{arch}-v1.1.1.tgz"),
         ),
-        ("CONTAINERD_CONFIG_CONTENT", BASE64.encode(containerd(has_driver(node)))),
+        (
+            "CONTAINERD_CONFIG_CONTENT",
+            BASE64.encode(containerd(has_driver(node))),
+        ),
     ]
 }
 
 fn has_driver(node: &NodeBootstrap<'_>) -> bool {
     node.installs_gpu_driver
-        && node.sku.gpu.is_some_and(|gpu| gpu.manufacturer == "nvidia" && gpu.driver_version().is_some())
+        && node
+            .sku
+            .gpu
+            .is_some_and(|gpu| gpu.manufacturer == "nvidia" && gpu.driver_version().is_some())
 }
 
 fn gpu(node: &NodeBootstrap<'_>) -> Vec<(&'static str, String)> {
@@ -207,14 +242,20 @@ fn gpu(node: &NodeBootstrap<'_>) -> Vec<(&'static str, String)> {
         ("GPU_NODE", is_gpu.clone()),
         ("CONFIG_GPU_DRIVER_IF_NEEDED", is_gpu),
         ("GPU_DRIVER_VERSION", version.to_owned()),
-        ("GPU_DRIVER_TYPE", driver.map(|gpu| gpu.driver).unwrap_or_default().to_owned()),
+        (
+            "GPU_DRIVER_TYPE",
+            driver.map(|gpu| gpu.driver).unwrap_or_default().to_owned(),
+        ),
         ("GPU_IMAGE_SHA", suffix.to_owned()),
     ]
 }
 
 fn containerd(is_nvidia: bool) -> String {
     let (name, binary) = if is_nvidia {
-        ("nvidia-container-runtime", "/usr/bin/nvidia-container-runtime")
+        (
+            "nvidia-container-runtime",
+            "/usr/bin/nvidia-container-runtime",
+        )
     } else {
         ("runc", "/usr/bin/runc")
     };

@@ -63,21 +63,33 @@ impl Family {
     /// Definitions, most preferred first.
     pub(crate) fn definitions(self, is_trusted_launch: bool) -> Vec<Definition> {
         let (gallery, trusted, names): (_, _, [&'static str; 3]) = match self {
-            Self::Ubuntu2204 => (UBUNTU, "2204gen2TLcontainerd", [
-                "2204gen2containerd",
-                "2204containerd",
-                "2204gen2arm64containerd",
-            ]),
-            Self::Ubuntu2404 => (UBUNTU, "2404gen2TLcontainerd", [
-                "2404gen2containerd",
-                "2404containerd",
-                "2404gen2arm64containerd",
-            ]),
+            Self::Ubuntu2204 => (
+                UBUNTU,
+                "2204gen2TLcontainerd",
+                [
+                    "2204gen2containerd",
+                    "2204containerd",
+                    "2204gen2arm64containerd",
+                ],
+            ),
+            Self::Ubuntu2404 => (
+                UBUNTU,
+                "2404gen2TLcontainerd",
+                [
+                    "2404gen2containerd",
+                    "2404containerd",
+                    "2404gen2arm64containerd",
+                ],
+            ),
             Self::AzureLinux2 => (AZURE_LINUX, "V2gen2TL", ["V2gen2", "V2", "V2gen2arm64"]),
             Self::AzureLinux3 => (AZURE_LINUX, "V3gen2TL", ["V3gen2", "V3", "V3gen2arm64"]),
         };
-        let definition =
-            |name, arch, generation| Definition { gallery, name, arch, generation };
+        let definition = |name, arch, generation| Definition {
+            gallery,
+            name,
+            arch,
+            generation,
+        };
         if is_trusted_launch {
             return vec![definition(trusted, "amd64", "2")];
         }
@@ -142,12 +154,22 @@ pub(crate) fn select<'a>(images: &'a [NodeImage], instance_type: &Requirements) 
                 .iter()
                 .filter_map(|requirement| {
                     let operator = Operator::from_name(&requirement.operator)?;
-                    let values = requirement.values.iter().flatten().map(|value| value.as_str().into());
-                    Some(RequirementSpec::new(requirement.key.as_str(), operator, values))
+                    let values = requirement
+                        .values
+                        .iter()
+                        .flatten()
+                        .map(|value| value.as_str().into());
+                    Some(RequirementSpec::new(
+                        requirement.key.as_str(),
+                        operator,
+                        values,
+                    ))
                 })
                 .collect();
             let wanted = Requirements::from_specs(&specs);
-            instance_type.compatible(&wanted, UndefinedKeys::WellKnownAllowed).is_ok()
+            instance_type
+                .compatible(&wanted, UndefinedKeys::WellKnownAllowed)
+                .is_ok()
         })
         .map(|image| image.id.as_str())
 }
@@ -157,7 +179,10 @@ mod tests {
     use super::*;
 
     fn spec(family: &str) -> AKSNodeClassSpec {
-        AKSNodeClassSpec { image_family: Some(family.to_owned()), ..AKSNodeClassSpec::default() }
+        AKSNodeClassSpec {
+            image_family: Some(family.to_owned()),
+            ..AKSNodeClassSpec::default()
+        }
     }
 
     #[test]
@@ -170,7 +195,11 @@ mod tests {
             ("AzureLinux", "1.32.0", Family::AzureLinux3),
             ("AzureLinux", "?", Family::AzureLinux2),
         ] {
-            assert_eq!(Family::resolve(&spec(family), version), expected, "{family} {version}");
+            assert_eq!(
+                Family::resolve(&spec(family), version),
+                expected,
+                "{family} {version}"
+            );
         }
     }
 
@@ -183,7 +212,10 @@ mod tests {
         ]))
         .expect("a list");
         assert_eq!(choose(&versions, None).as_deref(), Some("202509.01.0"));
-        assert_eq!(choose(&versions, Some("202508.20.0")).as_deref(), Some("202508.20.0"));
+        assert_eq!(
+            choose(&versions, Some("202508.20.0")).as_deref(),
+            Some("202508.20.0")
+        );
         assert_eq!(choose(&versions, Some("1")), None);
         assert_eq!(choose(&[], None), None);
     }
@@ -191,17 +223,31 @@ mod tests {
     #[test]
     fn images_suit_architecture_and_generation() {
         let definitions = Family::Ubuntu2404.definitions(false);
-        let images: Vec<NodeImage> = definitions.iter().map(|definition| definition.image("1")).collect();
+        let images: Vec<NodeImage> = definitions
+            .iter()
+            .map(|definition| definition.image("1"))
+            .collect();
         let of = |arch: &str, generations: &[&str]| {
             let specs = [
                 RequirementSpec::new(labels::ARCH, Operator::In, [arch.into()]),
-                RequirementSpec::new(labels::SKU_HYPERV_GENERATION, Operator::In, generations.iter().map(|&g| g.into())),
+                RequirementSpec::new(
+                    labels::SKU_HYPERV_GENERATION,
+                    Operator::In,
+                    generations.iter().map(|&g| g.into()),
+                ),
             ];
-            select(&images, &Requirements::from_specs(&specs)).map(|id| id.split('/').nth(4).expect("a name").to_owned())
+            select(&images, &Requirements::from_specs(&specs))
+                .map(|id| id.split('/').nth(4).expect("a name").to_owned())
         };
-        assert_eq!(of("amd64", &["1", "2"]).as_deref(), Some("2404gen2containerd"));
+        assert_eq!(
+            of("amd64", &["1", "2"]).as_deref(),
+            Some("2404gen2containerd")
+        );
         assert_eq!(of("amd64", &["1"]).as_deref(), Some("2404containerd"));
-        assert_eq!(of("arm64", &["2"]).as_deref(), Some("2404gen2arm64containerd"));
+        assert_eq!(
+            of("arm64", &["2"]).as_deref(),
+            Some("2404gen2arm64containerd")
+        );
         assert_eq!(of("riscv", &["2"]), None);
     }
 }

@@ -18,7 +18,11 @@ pub(crate) const POOL_TAG: &str = "karpenter.sh_nodepool";
 
 /// Tags of everything made for a claim: the controller's, then the class's, then ours, which
 /// nobody overrides. Azure refuses slashes in keys.
-pub(crate) fn tags(options: &Options, class: &Class, pool: Option<&str>) -> BTreeMap<String, String> {
+pub(crate) fn tags(
+    options: &Options,
+    class: &Class,
+    pool: Option<&str>,
+) -> BTreeMap<String, String> {
     let mut tags: BTreeMap<String, String> = options
         .machines
         .additional_tags
@@ -129,8 +133,10 @@ pub(crate) fn vm(plan: &VmPlan<'_>) -> Value {
     });
     let identities = &plan.options.machines.node_identities;
     if !identities.is_empty() {
-        let identities: Map<String, Value> =
-            identities.iter().map(|id| (id.clone(), json!({}))).collect();
+        let identities: Map<String, Value> = identities
+            .iter()
+            .map(|id| (id.clone(), json!({})))
+            .collect();
         body["identity"] = json!({"type": "UserAssigned", "userAssignedIdentities": identities});
     }
     body
@@ -154,7 +160,12 @@ fn os_disk(plan: &VmPlan<'_>) -> Value {
     });
     // A temporary disk that would be large enough does not count when there is a cache disk
     // that is not: the same choice as for AKS node pools.
-    if let Some(ephemeral) = plan.sku.ephemeral_disk.as_ref().filter(|disk| size_gb <= disk.max_gb) {
+    if let Some(ephemeral) = plan
+        .sku
+        .ephemeral_disk
+        .as_ref()
+        .filter(|disk| size_gb <= disk.max_gb)
+    {
         disk["caching"] = json!("ReadOnly");
         disk["diffDiskSettings"] = json!({"option": "Local", "placement": ephemeral.placement});
     }
@@ -190,10 +201,13 @@ fn security_profile(class: &Class) -> Option<Value> {
     if class.spec().is_trusted_launch() {
         let launch = security.trusted_launch.as_ref();
         profile.insert("securityType".to_owned(), json!("TrustedLaunch"));
-        profile.insert("uefiSettings".to_owned(), json!({
-            "secureBootEnabled": launch.and_then(|launch| launch.secure_boot).unwrap_or(false),
-            "vTpmEnabled": launch.and_then(|launch| launch.vtpm).unwrap_or(false),
-        }));
+        profile.insert(
+            "uefiSettings".to_owned(),
+            json!({
+                "secureBootEnabled": launch.and_then(|launch| launch.secure_boot).unwrap_or(false),
+                "vTpmEnabled": launch.and_then(|launch| launch.vtpm).unwrap_or(false),
+            }),
+        );
     }
     (!profile.is_empty()).then_some(Value::Object(profile))
 }

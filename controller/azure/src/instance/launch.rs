@@ -7,16 +7,15 @@ use controller_api::labels;
 use controller_core::model::{CapacityType, InstanceType, NodeClaimName, Offering};
 use controller_core::requirements::{Operator, Requirements};
 use controller_ports::{CreateError, Instance, LaunchRequest, ProviderError};
-use futures::FutureExt;
 use http::Method;
 
+use super::Vm;
 use super::allocate::{Demand, choose};
 use super::body::{NicPlan, VmPlan, nic, tags, vm};
-use super::{Launch, Vm};
-use crate::arm::{ArmError, Operation, ServiceError, lock, versions};
+use crate::arm::{ArmError, ServiceError, lock, versions};
 use crate::bootstrap::{NodeBootstrap, Sources, node_labels};
 use crate::class::Class;
-use crate::error::{self, Reaction, UNCLASSIFIED, classify, message, quota_figures};
+use crate::error::{Reaction, UNCLASSIFIED, classify, message, quota_figures};
 use crate::id::{SubnetId, resource_name};
 use crate::imagefamily;
 use crate::instancetype::Sku;
@@ -29,10 +28,6 @@ use crate::quota::QuotaKind;
 const OFFERINGS_MAX: usize = 4;
 /// How long until a machine of the same name that is being deleted may be gone.
 const DELETION_CHECK: Duration = Duration::from_secs(5);
-/// Pause between looks at a machine whose guest has not joined yet.
-const GUEST_CHECK: Duration = Duration::from_secs(10);
-/// Poll of a machine whose operation is not known, after a restart.
-const STATE_POLL: Duration = Duration::from_secs(3);
 
 /// A resolved class and what a machine of it needs.
 struct Resolved<'a> {
@@ -44,16 +39,19 @@ struct Resolved<'a> {
 
 /// What was asked for, for the case that it goes wrong.
 #[derive(Clone, Debug)]
-struct Asked {
-    claim: NodeClaimName,
-    name: String,
-    sku: Arc<Sku>,
-    offering: Offering,
+pub(super) struct Asked {
+    pub(super) claim: NodeClaimName,
+    pub(super) name: String,
+    pub(super) sku: Arc<Sku>,
+    pub(super) offering: Offering,
 }
 
 impl Azure {
     /// See `CloudProvider::create`.
-    pub(crate) async fn create(self: &Arc<Self>, request: &LaunchRequest) -> Result<Instance, CreateError> {
+    pub(crate) async fn create(
+        self: &Arc<Self>,
+        request: &LaunchRequest,
+    ) -> Result<Instance, CreateError> {
         let class = Class::parse(&request.node_class).map_err(CreateError::NodeClassNotReady)?;
         if let Some(why) = class.unready() {
             return Err(CreateError::NodeClassNotReady(why));
@@ -62,14 +60,22 @@ impl Azure {
             CreateError::NodeClassNotReady("no Kubernetes version has been resolved".to_owned())
         })?;
         let name = resource_name(request.claim.as_str());
-        let resolved = Resolved { class: &class, kubernetes_version, request, name: &name };
+        let resolved = Resolved {
+            class: &class,
+            kubernetes_version,
+            request,
+            name: &name,
+        };
         if let Some(vm) = self.find(&name, false).await.map_err(transport)? {
             return self.adopt(&resolved, vm).await;
         }
         let result = self.launch(&resolved).await;
         if let Err(error) = &result {
             // After a lost answer the machine may exist: it is adopted or deleted by name later.
-            let is_known = !matches!(error, CreateError::Transport(_) | CreateError::Throttled { .. });
+            let is_known = !matches!(
+                error,
+                CreateError::Transport(_) | CreateError::Throttled { .. }
+            );
             tracing::info!(nodeclaim = %request.claim, error = %chain(error), "launch was refused");
             if is_known {
                 self.remove_remains(&name).await;
@@ -79,9 +85,15 @@ impl Azure {
     }
 
     /// A machine of the claim's name exists: an earlier call made it.
-    async fn adopt(self: &Arc<Self>, resolved: &Resolved<'_>, vm: Vm) -> Result<Instance, CreateError> {
+    async fn adopt(
+        self: &Arc<Self>,
+        resolved: &Resolved<'_>,
+        vm: Vm,
+    ) -> Result<Instance, CreateError> {
         if vm.is_deleting() {
-            return Err(CreateError::Throttled { retry_after: DELETION_CHECK });
+            return Err(CreateError::Throttled {
+                retry_after: DELETION_CHECK,
+            });
         }
         let claim = &resolved.request.claim;
         if vm.is_failed() {
@@ -98,13 +110,15 @@ impl Azure {
     }
 
     async fn list_types(&self, class: &Class) -> Result<Arc<Vec<InstanceType>>, CreateError> {
-        self.instance_types(class).await.map_err(|error| match error {
-            ProviderError::Throttled { retry_after } => CreateError::Throttled { retry_after },
-            other => CreateError::Refused {
-                reason: "InstanceTypeResolutionFailed",
-                message: message(&chain(&other)),
-            },
-        })
+        self.instance_types(class)
+            .await
+            .map_err(|error| match error {
+                ProviderError::Throttled { retry_after } => CreateError::Throttled { retry_after },
+                other => CreateError::Refused {
+                    reason: "InstanceTypeResolutionFailed",
+                    message: message(&chain(&other)),
+                },
+            })
     }
 
     /// Asks for the best offering, and for the next best when it is refused.
@@ -119,7 +133,9 @@ impl Azure {
         for _ in 0..OFFERINGS_MAX {
             let list = self.list_types(resolved.class).await?;
             let Some(choice) = choose(&list, &demand, &self.entropy.child("allocate")) else {
-                let because = last.map(|error| format!(" (last refusal: {error})")).unwrap_or_default();
+                let because = last
+                    .map(|error| format!(" (last refusal: {error})"))
+                    .unwrap_or_default();
                 return Err(CreateError::InsufficientCapacity(format!(
                     "all requested instance types were unavailable during launch{because}"
                 )));
@@ -159,10 +175,16 @@ impl Azure {
         })?;
         let subnet_id = class.subnet_id(&self.options.network);
         let subnet = SubnetId::parse(subnet_id).ok_or_else(|| {
-            Refusal::Final(CreateError::NodeClassNotReady(format!("\"{subnet_id}\" is no subnet id")))
+            Refusal::Final(CreateError::NodeClassNotReady(format!(
+                "\"{subnet_id}\" is no subnet id"
+            )))
         })?;
         let group = self.security_group(&subnet).await?;
-        let pool = resolved.request.pool.as_ref().map(controller_core::model::NodePoolName::as_str);
+        let pool = resolved
+            .request
+            .pool
+            .as_ref()
+            .map(controller_core::model::NodePoolName::as_str);
         let tags = tags(&self.options, class, pool);
         let is_managed_network = subnet.is_aks_managed(&self.options.node_resource_group);
         let mut plan = NicPlan {
@@ -171,7 +193,10 @@ impl Azure {
             tags: &tags,
             subnet_id,
             pools: &[],
-            security_group: group.as_ref().filter(|_| !is_managed_network).map(|group| group.id.as_str()),
+            security_group: group
+                .as_ref()
+                .filter(|_| !is_managed_network)
+                .map(|group| group.id.as_str()),
             is_accelerated: asked.sku.has_accelerated_networking,
             max_pods: class.max_pods(&self.options.network),
         };
@@ -193,7 +218,9 @@ impl Azure {
             custom_data: &custom_data,
             wants_ultra_disk: wants_ultra_disk(resolved.request),
         });
-        let url = self.arm.url(&self.ids.vm(resolved.name), versions::COMPUTE, &[]);
+        let url = self
+            .arm
+            .url(&self.ids.vm(resolved.name), versions::COMPUTE, &[]);
         let written = self.arm.write(Method::PUT, &url, Some(&body)).await;
         let (answer, operation) = written.map_err(|error| self.refusal(error, asked))?;
         self.accepted(asked, operation);
@@ -207,7 +234,10 @@ impl Azure {
         Ok(self.instance(&machine, Some(instance_type), Some(class)))
     }
 
-    async fn security_group(&self, subnet: &SubnetId<'_>) -> Result<Option<SecurityGroup>, Refusal> {
+    async fn security_group(
+        &self,
+        subnet: &SubnetId<'_>,
+    ) -> Result<Option<SecurityGroup>, Refusal> {
         let group = self.network.security_group(&self.arm, &self.ids).await;
         let group = group.map_err(|error| Refusal::Final(transport(error)))?;
         if group.is_none() && !subnet.is_aks_managed(&self.options.node_resource_group) {
@@ -224,13 +254,25 @@ impl Azure {
 
     /// Makes the interface; once more when a load balancer's pool has gone in the meantime.
     async fn make_nic(&self, plan: &mut NicPlan<'_>, asked: &Asked) -> Result<(), Refusal> {
-        let url = self.arm.url(&self.ids.nic(plan.name), versions::NETWORK, &[]);
+        let url = self
+            .arm
+            .url(&self.ids.nic(plan.name), versions::NETWORK, &[]);
         let mut is_second = false;
         loop {
-            let pools = self.network.pools(&self.arm, &self.ids, self.clock.monotonic()).await;
+            let pools = self
+                .network
+                .pools(&self.arm, &self.ids, self.clock.monotonic())
+                .await;
             let pools = pools.map_err(|error| Refusal::Final(transport(error)))?;
-            let body = nic(&NicPlan { pools: &pools, ..*plan });
-            let Err(error) = self.arm.write_and_wait(Method::PUT, &url, Some(&body)).await else {
+            let body = nic(&NicPlan {
+                pools: &pools,
+                ..*plan
+            });
+            let Err(error) = self
+                .arm
+                .write_and_wait(Method::PUT, &url, Some(&body))
+                .await
+            else {
                 return Ok(());
             };
             let names_a_pool = error.service().is_some_and(|error| {
@@ -280,7 +322,12 @@ impl Azure {
             subnet_id,
             security_group: group.map_or("", |group| group.name.as_str()),
             labels,
-            taints: request.taints.iter().chain(&request.startup_taints).cloned().collect(),
+            taints: request
+                .taints
+                .iter()
+                .chain(&request.startup_taints)
+                .cloned()
+                .collect(),
             kubelet: class.spec().kubelet.as_ref(),
             installs_gpu_driver: class.spec().installs_gpu_driver(),
         };
@@ -289,17 +336,26 @@ impl Azure {
 
     /// What a failed request means for this launch; what it says about offerings is remembered.
     fn refusal(&self, error: ArmError, asked: &Asked) -> Refusal {
-        let ArmError::Service(service) = &error else { return Refusal::Final(transport(error)) };
+        let ArmError::Service(service) = &error else {
+            return Refusal::Final(transport(error));
+        };
         if service.is_throttled() || service.is_retriable() {
             return Refusal::Final(transport(error));
         }
         let reaction = self.learn(service, asked);
-        let refused = CreateError::Refused { reason: reaction.reason, message: message(service) };
-        if reaction.try_next { Refusal::Next(refused) } else { Refusal::Final(refused) }
+        let refused = CreateError::Refused {
+            reason: reaction.reason,
+            message: message(service),
+        };
+        if reaction.try_next {
+            Refusal::Next(refused)
+        } else {
+            Refusal::Final(refused)
+        }
     }
 
     /// Remembers what a refusal says about offerings and quotas.
-    fn learn(&self, error: &ServiceError, asked: &Asked) -> Reaction {
+    pub(super) fn learn(&self, error: &ServiceError, asked: &Asked) -> Reaction {
         let capacity = asked.offering.capacity_type;
         let reaction = classify(error, capacity == CapacityType::Spot);
         let mut market = lock(&self.market);
@@ -311,7 +367,12 @@ impl Azure {
             };
             market.quota.refused(kind, limit, used);
         }
-        market.block(&asked.sku, (&asked.offering.zone, capacity), &reaction, self.clock.monotonic());
+        market.block(
+            &asked.sku,
+            (&asked.offering.zone, capacity),
+            &reaction,
+            self.clock.monotonic(),
+        );
         tracing::info!(
             nodeclaim = %asked.claim, instance_type = %asked.sku.name, zone = %asked.offering.zone,
             capacity_type = capacity.as_str(), code = error.code, reason = reaction.reason,
@@ -320,145 +381,17 @@ impl Azure {
         reaction
     }
 
-    /// Azure has accepted the machine: somebody must see how it ends.
-    fn accepted(self: &Arc<Self>, asked: &Asked, operation: Option<Operation>) {
-        let capacity = asked.offering.capacity_type;
-        lock(&self.market).quota.launched(self.clock.monotonic(), &asked.sku, capacity);
-        let Some(operation) = operation else {
-            lock(&self.launches).insert(asked.claim.clone(), Launch::Accepted(None));
-            return;
-        };
-        lock(&self.launches).insert(asked.claim.clone(), Launch::Followed);
-        let (azure, asked) = (Arc::clone(self), asked.clone());
-        let task = async move {
-            let outcome = azure.arm.follow(operation).await;
-            azure.ended(&asked, outcome).await;
-        };
-        self.spawner.spawn("azure-launch", task.boxed());
-    }
-
-    async fn ended(&self, asked: &Asked, outcome: Result<(), ArmError>) {
-        let next = match outcome {
-            Ok(()) => Launch::Accepted(None),
-            // Deleted while it started: whoever deleted it knows.
-            Err(_) if lock(&self.deleting).contains(&asked.name) => return,
-            Err(ArmError::Service(error)) if !error.is_retriable() => {
-                lock(&self.market).quota.withdrawn(&asked.sku, asked.offering.capacity_type);
-                let reaction = self.learn(&error, asked);
-                self.remove_remains(&asked.name).await;
-                Launch::Failed(failure(&reaction, &error))
-            }
-            // Nothing is known: the machine itself is asked next.
-            Err(error) => {
-                tracing::warn!(nodeclaim = %asked.claim, error = %chain(&error), "lost sight of a launch");
-                Launch::Accepted(None)
-            }
-        };
-        self.settle(&asked.claim, next);
-    }
-
-    /// Replaces the state of a launch that is still of interest.
-    fn settle(&self, claim: &NodeClaimName, next: Launch) {
-        if let Some(launch) = lock(&self.launches).get_mut(claim) {
-            *launch = next;
-        }
-    }
-
-    /// Follows a machine by its own state: its operation was started by another process.
-    fn follow_machine(self: &Arc<Self>, claim: &NodeClaimName, vm: &Vm) {
-        let asked = lock(&self.market).sku(vm.size()).map(|sku| Asked {
-            claim: claim.clone(),
-            name: vm.name.clone(),
-            sku,
-            offering: Offering {
-                zone: vm.zone(&self.options.region),
-                capacity_type: vm.capacity_type(),
-                requirements: Vec::new(),
-                price: controller_core::model::Price::default(),
-                available: false,
-            },
-        });
-        let Some(asked) = asked.filter(|_| vm.is_under_way()) else {
-            lock(&self.launches).insert(claim.clone(), Launch::Accepted(None));
-            return;
-        };
-        lock(&self.launches).insert(claim.clone(), Launch::Followed);
-        let path = self.ids.vm(&vm.name);
-        let url = self.arm.url(&path, versions::COMPUTE, &[("$expand", "instanceView")]);
-        let azure = Arc::clone(self);
-        let task = async move {
-            let operation = Operation::of_resource(url, STATE_POLL);
-            let outcome = azure.arm.follow(operation).await;
-            azure.ended(&asked, outcome).await;
-        };
-        self.spawner.spawn("azure-launch", task.boxed());
-    }
-
-    /// See `CloudProvider::launch_failure`.
-    pub(crate) async fn launch_failure(self: &Arc<Self>, claim: &NodeClaimName) -> Option<CreateError> {
-        let now = self.clock.monotonic();
-        {
-            let mut launches = lock(&self.launches);
-            match launches.get(claim) {
-                Some(Launch::Failed(_)) => {
-                    let Some(Launch::Failed(error)) = launches.remove(claim) else { return None };
-                    return Some(error);
-                }
-                Some(Launch::Followed) => return None,
-                Some(Launch::Accepted(Some(at))) if now.saturating_sub(*at) < GUEST_CHECK => return None,
-                Some(Launch::Accepted(_)) | None => {
-                    launches.insert(claim.clone(), Launch::Accepted(Some(now)));
-                }
-            }
-        }
-        let vm = match self.find(&resource_name(claim.as_str()), true).await {
-            Ok(vm) => vm?,
-            Err(error) => {
-                tracing::debug!(nodeclaim = %claim, error = %chain(&error), "cannot look at a machine");
-                return None;
-            }
-        };
-        if vm.is_under_way() {
-            self.follow_machine(claim, &vm);
-            return None;
-        }
-        if vm.is_deleting() || vm.start_failure().is_none() {
-            return None;
-        }
-        Some(self.fail(claim, &vm).await)
-    }
-
-    /// A machine that says it failed: learns from it, removes it, and says why.
-    async fn fail(&self, claim: &NodeClaimName, vm: &Vm) -> CreateError {
-        let failure_text = vm.start_failure();
-        let (code, text) = failure_text
-            .map(|failure| (failure.code, failure.message))
-            .unwrap_or_default();
-        let error = ServiceError { status: 200, code, message: text, body: String::new(), retry_after: None };
-        let sku = lock(&self.market).sku(vm.size());
-        let reaction = match sku {
-            Some(sku) => self.learn(&error, &Asked {
-                claim: claim.clone(),
-                name: vm.name.clone(),
-                sku,
-                offering: Offering {
-                    zone: vm.zone(&self.options.region),
-                    capacity_type: vm.capacity_type(),
-                    requirements: Vec::new(),
-                    price: controller_core::model::Price::default(),
-                    available: false,
-                },
-            }),
-            None => classify(&error, vm.capacity_type() == CapacityType::Spot),
-        };
-        lock(&self.launches).remove(claim);
-        self.remove_remains(&resource_name(claim.as_str())).await;
-        failure(&reaction, &error)
-    }
-
     /// One machine by name; `None` when it does not exist.
-    pub(crate) async fn find(&self, name: &str, with_instance_view: bool) -> Result<Option<Vm>, ArmError> {
-        let expand: &[(&str, &str)] = if with_instance_view { &[("$expand", "instanceView")] } else { &[] };
+    pub(crate) async fn find(
+        &self,
+        name: &str,
+        with_instance_view: bool,
+    ) -> Result<Option<Vm>, ArmError> {
+        let expand: &[(&str, &str)] = if with_instance_view {
+            &[("$expand", "instanceView")]
+        } else {
+            &[]
+        };
         let url = self.arm.url(&self.ids.vm(name), versions::COMPUTE, expand);
         match self.arm.get::<Vm>(&url).await {
             Ok(vm) => Ok(Some(vm)),
@@ -476,22 +409,13 @@ enum Refusal {
     Final(CreateError),
 }
 
-/// The failure of an accepted machine. Where another offering may succeed, the pods are better
-/// scheduled anew than kept waiting for this one.
-fn failure(reaction: &Reaction, error: &ServiceError) -> CreateError {
-    let text = message(error);
-    if reaction.try_next {
-        return CreateError::InsufficientCapacity(text);
-    }
-    // A guest's failure is told in its own words: the reason says what kind it is.
-    let text = if reaction.reason == error::BOOTSTRAP_FAILED { message(&error.message) } else { text };
-    CreateError::Refused { reason: reaction.reason, message: text }
-}
-
 fn transport(error: ArmError) -> CreateError {
     match ProviderError::from(error) {
         ProviderError::Throttled { retry_after } => CreateError::Throttled { retry_after },
-        ProviderError::Refused(text) => CreateError::Refused { reason: UNCLASSIFIED, message: message(&text) },
+        ProviderError::Refused(text) => CreateError::Refused {
+            reason: UNCLASSIFIED,
+            message: message(&text),
+        },
         ProviderError::NotFound => CreateError::Refused {
             reason: UNCLASSIFIED,
             message: "the node resource group or a resource in it does not exist".to_owned(),
@@ -503,9 +427,11 @@ fn transport(error: ArmError) -> CreateError {
 /// Ultra disks are switched on only when they are asked for and nothing else will do.
 fn wants_ultra_disk(request: &LaunchRequest) -> bool {
     let requirements = Requirements::from_specs(&request.requirements);
-    requirements.get(labels::SKU_STORAGE_ULTRA_SSD).is_some_and(|requirement| {
-        requirement.has("true")
-            && !requirement.has("false")
-            && matches!(requirement.operator(), Operator::In | Operator::NotIn)
-    })
+    requirements
+        .get(labels::SKU_STORAGE_ULTRA_SSD)
+        .is_some_and(|requirement| {
+            requirement.has("true")
+                && !requirement.has("false")
+                && matches!(requirement.operator(), Operator::In | Operator::NotIn)
+        })
 }

@@ -5,6 +5,7 @@
 
 pub(crate) mod allocate;
 mod body;
+mod follow;
 mod launch;
 mod observe;
 mod remove;

@@ -42,7 +42,8 @@ impl Azure {
         let capacity_type = vm.capacity_type();
         let offering = instance_type.and_then(|instance_type| {
             let mut offerings = instance_type.offerings.iter();
-            offerings.find(|offering| offering.zone == zone && offering.capacity_type == capacity_type)
+            offerings
+                .find(|offering| offering.zone == zone && offering.capacity_type == capacity_type)
         });
         let pool = vm.tags.get(POOL_TAG);
         let mut all = Labels::new();
@@ -66,7 +67,9 @@ impl Azure {
             labels: all,
             annotations: class.map(annotations).unwrap_or_default(),
             image_id: vm.image_id().into(),
-            capacity: instance_type.map(|it| it.capacity.clone()).unwrap_or_default(),
+            capacity: instance_type
+                .map(|it| it.capacity.clone())
+                .unwrap_or_default(),
             allocatable: instance_type.map_or_else(Resources::default, allocatable),
             price: offering.map_or(Price::default(), |offering| offering.price),
             // A machine without a birth date is never taken for an old one.
@@ -89,14 +92,18 @@ impl Azure {
     /// seconds to minutes, and a garbage collector must not act on the past.
     pub(crate) async fn machines(&self) -> Result<Vec<Vm>, ProviderError> {
         let url = self.arm.url(&self.ids.vms(), versions::COMPUTE, &[]);
-        let all: Vec<Vm> = self.arm.list(&url).await.map_err(|error| match ProviderError::from(error) {
-            // Not the absence of machines: the group itself is missing.
-            ProviderError::NotFound => ProviderError::Refused(format!(
-                "resource group {} does not exist",
-                self.options.node_resource_group
-            )),
-            other => other,
-        })?;
+        let all: Vec<Vm> = self
+            .arm
+            .list(&url)
+            .await
+            .map_err(|error| match ProviderError::from(error) {
+                // Not the absence of machines: the group itself is missing.
+                ProviderError::NotFound => ProviderError::Refused(format!(
+                    "resource group {} does not exist",
+                    self.options.node_resource_group
+                )),
+                other => other,
+            })?;
         Ok(all.into_iter().filter(|vm| self.is_ours(vm)).collect())
     }
 
@@ -121,7 +128,10 @@ impl Azure {
     /// See `CloudProvider::get`.
     pub(crate) async fn get(&self, id: &ProviderId) -> Result<Instance, ProviderError> {
         let name = vm_name(id.as_str()).ok_or(ProviderError::NotFound)?;
-        let vm = self.find(name, false).await?.ok_or(ProviderError::NotFound)?;
+        let vm = self
+            .find(name, false)
+            .await?
+            .ok_or(ProviderError::NotFound)?;
         self.describe(&vm).await
     }
 
@@ -144,24 +154,33 @@ impl Azure {
     /// visible here; a node agent turns them into a Node condition. What ARM shows is that a spot
     /// machine is being deleted, is deallocated or is gone although nobody here asked for it.
     pub(crate) async fn interruptions(&self) -> Result<Vec<Interruption>, ProviderError> {
+        // Machines that appear while the list is on its way are not missing from it.
+        let known: Vec<String> = lock(&self.seen).keys().cloned().collect();
         let machines = self.machines().await?;
-        let by_name: BTreeMap<&str, &Vm> = machines.iter().map(|vm| (vm.name.as_str(), vm)).collect();
+        let by_name: BTreeMap<&str, &Vm> =
+            machines.iter().map(|vm| (vm.name.as_str(), vm)).collect();
         let deleting = lock(&self.deleting).clone();
         let now = self.clock.now();
         let mut seen = lock(&self.seen);
         let mut announced = Vec::new();
-        seen.retain(|name, machine| {
+        for name in &known {
             let vm = by_name.get(name.as_str());
             let goes = vm.is_none_or(|vm| vm.is_deleting() || vm.is_deallocated());
-            if goes && machine.is_spot && !deleting.contains(name) {
+            if let Some(machine) = seen.get(name)
+                && goes
+                && machine.is_spot
+                && !deleting.contains(name)
+            {
                 announced.push(Interruption {
                     provider_id: ProviderId::new(machine.provider_id.as_str()),
                     kind: "Preempt".into(),
                     not_before: Some(now),
                 });
             }
-            vm.is_some()
-        });
+            if vm.is_none() {
+                seen.remove(name);
+            }
+        }
         drop(seen);
         for vm in &machines {
             self.see(vm, &provider_id(&vm.id));

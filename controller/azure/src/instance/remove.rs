@@ -62,7 +62,11 @@ impl Azure {
         if vm.is_deleting() {
             return Ok(());
         }
-        let url = self.arm.url(&self.ids.vm(&name), versions::COMPUTE, &[("forceDeletion", "true")]);
+        let url = self.arm.url(
+            &self.ids.vm(&name),
+            versions::COMPUTE,
+            &[("forceDeletion", "true")],
+        );
         match self.arm.write(Method::DELETE, &url, None).await {
             Ok(_) => Ok(()),
             Err(error) if error.is_not_found() => Ok(()),
@@ -73,7 +77,18 @@ impl Azure {
     /// Deletes what a failed launch left, machine first: the rest hangs on it. What cannot be
     /// deleted now (Azure reserves an interface for its machine for a while) is collected later.
     pub(crate) async fn remove_remains(&self, name: &str) {
-        let url = self.arm.url(&self.ids.vm(name), versions::COMPUTE, &[("forceDeletion", "true")]);
+        // Its end is our doing and no eviction.
+        lock(&self.deleting).insert(name.to_owned());
+        self.remove_machine(name).await;
+        lock(&self.deleting).remove(name);
+    }
+
+    async fn remove_machine(&self, name: &str) {
+        let url = self.arm.url(
+            &self.ids.vm(name),
+            versions::COMPUTE,
+            &[("forceDeletion", "true")],
+        );
         if let Err(error) = self.arm.delete_and_wait(&url).await {
             tracing::warn!(vm = name, error = %chain(&error), "cannot delete the machine of a failed launch");
             return;
@@ -85,8 +100,14 @@ impl Azure {
     /// Asks for the deletion of interface and disk; they normally go with the machine.
     async fn remove_parts(&self, name: &str) {
         for (url, what) in [
-            (self.arm.url(&self.ids.nic(name), versions::NETWORK, &[]), "network interface"),
-            (self.arm.url(&self.ids.disk(name), versions::DISKS, &[]), "disk"),
+            (
+                self.arm.url(&self.ids.nic(name), versions::NETWORK, &[]),
+                "network interface",
+            ),
+            (
+                self.arm.url(&self.ids.disk(name), versions::DISKS, &[]),
+                "disk",
+            ),
         ] {
             match self.arm.write(Method::DELETE, &url, None).await {
                 Ok(_) => {}
@@ -109,14 +130,24 @@ impl Azure {
         let disks = self.parts(&self.ids.disks(), versions::DISKS).await?;
         let machines = self.machines().await?;
         let owned: BTreeSet<&str> = machines.iter().map(|vm| vm.name.as_str()).collect();
-        let claimed: BTreeSet<String> =
-            claims.iter().map(|claim| resource_name(claim.as_str())).collect();
+        let claimed: BTreeSet<String> = claims
+            .iter()
+            .map(|claim| resource_name(claim.as_str()))
+            .collect();
         let is_orphan =
             |part: &Part| !owned.contains(part.name.as_str()) && !claimed.contains(&part.name);
-        let nics = nics.into_iter().filter(|nic| self.is_our_nic(nic)).map(|nic| (nic, versions::NETWORK));
-        let disks = disks.into_iter().filter(is_our_disk).map(|disk| (disk, versions::DISKS));
-        let found: Vec<(Part, &str)> =
-            nics.chain(disks).filter(|(part, _)| is_orphan(part)).collect();
+        let nics = nics
+            .into_iter()
+            .filter(|nic| self.is_our_nic(nic))
+            .map(|nic| (nic, versions::NETWORK));
+        let disks = disks
+            .into_iter()
+            .filter(is_our_disk)
+            .map(|disk| (disk, versions::DISKS));
+        let found: Vec<(Part, &str)> = nics
+            .chain(disks)
+            .filter(|(part, _)| is_orphan(part))
+            .collect();
         let due = self.due_orphans(found, older_than);
         let mut deleted = Vec::new();
         for (part, version) in due {
@@ -124,7 +155,10 @@ impl Azure {
             match self.arm.write(Method::DELETE, &url, None).await {
                 Ok(_) => {
                     let claim = NodeClaimName::new(claim_of(&part.name).unwrap_or(&part.name));
-                    deleted.push(Orphan { id: part.id.into(), claim });
+                    deleted.push(Orphan {
+                        id: part.id.into(),
+                        claim,
+                    });
                 }
                 Err(error) => {
                     tracing::info!(id = part.id, error = %chain(&error), "orphan not deleted yet");
@@ -157,30 +191,57 @@ impl Azure {
         let mut leftovers = lock(&self.leftovers);
         let known: BTreeMap<String, Timestamp> = found
             .iter()
-            .map(|(part, _)| (part.id.clone(), leftovers.get(&part.id).copied().unwrap_or(now)))
+            .map(|(part, _)| {
+                (
+                    part.id.clone(),
+                    leftovers.get(&part.id).copied().unwrap_or(now),
+                )
+            })
             .collect();
         *leftovers = known;
-        let due = |part: &Part| leftovers.get(&part.id).is_some_and(|since| *since <= older_than);
+        let due = |part: &Part| {
+            leftovers
+                .get(&part.id)
+                .is_some_and(|since| *since <= older_than)
+        };
         found.into_iter().filter(|(part, _)| due(part)).collect()
     }
 
     /// See `CloudProvider::update_in_place`.
-    pub(crate) async fn update_in_place(&self, id: &ProviderId, class: &Class) -> Result<(), ProviderError> {
+    pub(crate) async fn update_in_place(
+        &self,
+        id: &ProviderId,
+        class: &Class,
+    ) -> Result<(), ProviderError> {
         let name = vm_name(id.as_str()).ok_or(ProviderError::NotFound)?;
-        let vm = self.find(name, false).await?.ok_or(ProviderError::NotFound)?;
-        let wanted = tags(&self.options, class, vm.tags.get(POOL_TAG).map(String::as_str));
+        let vm = self
+            .find(name, false)
+            .await?
+            .ok_or(ProviderError::NotFound)?;
+        let wanted = tags(
+            &self.options,
+            class,
+            vm.tags.get(POOL_TAG).map(String::as_str),
+        );
         if vm.tags == wanted {
             return Ok(());
         }
         let body = json!({"tags": wanted});
         let nic = self.arm.url(&self.ids.nic(name), versions::NETWORK, &[]);
-        match self.arm.write_and_wait(Method::PATCH, &nic, Some(&body)).await {
+        match self
+            .arm
+            .write_and_wait(Method::PATCH, &nic, Some(&body))
+            .await
+        {
             Err(error) if !error.is_not_found() => return Err(error.into()),
             _ => {}
         }
         // The machine last: equal tags on it say that everything was done.
         let url = self.arm.url(&self.ids.vm(name), versions::COMPUTE, &[]);
-        self.arm.write_and_wait(Method::PATCH, &url, Some(&body)).await.map_err(ArmError::into)
+        self.arm
+            .write_and_wait(Method::PATCH, &url, Some(&body))
+            .await
+            .map_err(ArmError::into)
     }
 }
 
@@ -188,5 +249,9 @@ impl Azure {
 fn is_our_disk(disk: &Part) -> bool {
     claim_of(&disk.name).is_some()
         && disk.managed_by.as_deref().unwrap_or_default().is_empty()
-        && disk.properties.creation_data.create_option.eq_ignore_ascii_case("FromImage")
+        && disk
+            .properties
+            .creation_data
+            .create_option
+            .eq_ignore_ascii_case("FromImage")
 }

@@ -6,7 +6,9 @@ use controller_api::labels;
 use controller_core::model::{Effect, NodeClaimName, ProviderId, Taint};
 use controller_core::quantity::Resources;
 use controller_core::requirements::{Operator, RequirementSpec};
-use controller_ports::{Clock, CloudProvider, CreateError, LaunchRequest, NodeClass, ProviderError};
+use controller_ports::{
+    Clock, CloudProvider, CreateError, LaunchRequest, NodeClass, ProviderError,
+};
 use futures::executor::block_on;
 use serde_json::{Value, json};
 
@@ -35,7 +37,8 @@ impl Azure {
                 let mut body = seen.json();
                 body["id"] = json!(seen.path);
                 body["name"] = json!(seen.path.rsplit('/').next());
-                body["properties"]["provisioningState"] = json!(if is_vm { "Creating" } else { "Succeeded" });
+                body["properties"]["provisioningState"] =
+                    json!(if is_vm { "Creating" } else { "Succeeded" });
                 if is_vm && !self.puts.is_empty() {
                     match self.puts.remove(0) {
                         Some(refusal) => return Some(refusal),
@@ -47,10 +50,18 @@ impl Azure {
                 }
                 self.resources.insert(seen.path.clone(), body.clone());
                 let reply = Reply(201, Vec::new(), body);
-                Some(if is_vm { reply.header("azure-asyncoperation", "https://arm.test/operations/1") } else { reply })
+                Some(if is_vm {
+                    reply.header("azure-asyncoperation", "https://arm.test/operations/1")
+                } else {
+                    reply
+                })
             }
             "DELETE" => {
-                let status = if self.resources.remove(&seen.path).is_some() { 200 } else { 204 };
+                let status = if self.resources.remove(&seen.path).is_some() {
+                    200
+                } else {
+                    204
+                };
                 Some(Reply(status, Vec::new(), Value::Null))
             }
             _ if seen.path == "/operations/1" => Some(Reply::ok(self.outcome.clone())),
@@ -65,7 +76,10 @@ impl Azure {
         let last = path.rsplit('/').next().unwrap_or_default();
         if ["virtualMachines", "networkInterfaces", "disks"].contains(&last) {
             let prefix = format!("{path}/");
-            let found = self.resources.iter().filter(|(key, _)| key.starts_with(&prefix));
+            let found = self
+                .resources
+                .iter()
+                .filter(|(key, _)| key.starts_with(&prefix));
             return Reply::ok(json!({"value": found.map(|(_, value)| value).collect::<Vec<_>>()}));
         }
         Reply::error(404, "ResourceNotFound", "not found")
@@ -115,19 +129,34 @@ fn class_object(status: &Value) -> Value {
 }
 
 fn fixture() -> Fixture {
-    let azure = Arc::new(Mutex::new(Azure { outcome: json!({"status": "Succeeded"}), ..Azure::default() }));
+    let azure = Arc::new(Mutex::new(Azure {
+        outcome: json!({"status": "Succeeded"}),
+        ..Azure::default()
+    }));
     let shared = Arc::clone(&azure);
     let server = Server::new(move |seen| lock(&shared).answer(seen));
     let world = world(&server);
     let version = ClusterVersion::default();
     version.set("v1.34.2");
     let provider = AzureProvider::new(options(), &world.ports, version);
-    let bare = NodeClass { name: "default".into(), object: Arc::new(class_object(&json!({}))) };
+    let bare = NodeClass {
+        name: "default".into(),
+        object: Arc::new(class_object(&json!({}))),
+    };
     let resolved = block_on(provider.resolve_node_class(&bare)).expect("resolved");
     assert!(resolved.ready, "{}", resolved.status);
-    let class = NodeClass { name: "default".into(), object: Arc::new(class_object(&resolved.status)) };
+    let class = NodeClass {
+        name: "default".into(),
+        object: Arc::new(class_object(&resolved.status)),
+    };
     lock(&server.log).clear();
-    Fixture { azure, server, world, provider, class }
+    Fixture {
+        azure,
+        server,
+        world,
+        provider,
+        class,
+    }
 }
 
 impl Fixture {
@@ -140,9 +169,16 @@ impl Fixture {
                 RequirementSpec::new(labels::CAPACITY_TYPE, Operator::In, ["on-demand".into()]),
                 RequirementSpec::new("team", Operator::In, ["blue".into()]),
             ],
-            requests: Resources { cpu_milli: 1000, ..Resources::default() },
+            requests: Resources {
+                cpu_milli: 1000,
+                ..Resources::default()
+            },
             labels: BTreeMap::from([(labels::NODEPOOL.into(), "general".into())]),
-            taints: vec![Taint { key: "dedicated".into(), value: "x".into(), effect: Effect::NoSchedule }],
+            taints: vec![Taint {
+                key: "dedicated".into(),
+                value: "x".into(),
+                effect: Effect::NoSchedule,
+            }],
             startup_taints: Vec::new(),
         }
     }
@@ -153,7 +189,11 @@ impl Fixture {
 
     fn paths(&self) -> Vec<String> {
         let azure = lock(&self.azure);
-        azure.resources.keys().map(|path| path.rsplit('/').take(2).collect::<Vec<_>>().join(" ")).collect()
+        azure
+            .resources
+            .keys()
+            .map(|path| path.rsplit('/').take(2).collect::<Vec<_>>().join(" "))
+            .collect()
     }
 
     fn later(&self, seconds: u64) {
@@ -170,8 +210,20 @@ fn a_claim_becomes_an_interface_and_a_machine() {
         "azure:///subscriptions/s/resourceGroups/mc_rg/providers/Microsoft.Compute/virtualMachines/aks-general-abcde"
     );
     assert_eq!(instance.instance_type.as_str(), "Standard_D2s_v5");
-    assert_eq!(instance.pool.as_ref().map(|pool| pool.as_str()), Some("general"));
-    let label = |key: &str| instance.labels.get(key).map(|value| value.to_string()).unwrap_or_default();
+    assert_eq!(
+        instance
+            .pool
+            .as_ref()
+            .map(controller_core::model::NodePoolName::as_str),
+        Some("general")
+    );
+    let label = |key: &str| {
+        instance
+            .labels
+            .get(key)
+            .map(ToString::to_string)
+            .unwrap_or_default()
+    };
     assert!(label(labels::ZONE).starts_with("westeurope-"));
     assert_eq!(label(labels::CAPACITY_TYPE), "on-demand");
     assert_eq!(label(labels::SKU_CPU), "2");
@@ -180,7 +232,13 @@ fn a_claim_becomes_an_interface_and_a_machine() {
     let calls = fixture.server.calls();
     insta::assert_snapshot!(calls.join("\n"));
     let azure = lock(&fixture.azure);
-    let mut machine = azure.resources.iter().find(|(path, _)| path.contains("virtualMachines")).expect("made").1.clone();
+    let mut machine = azure
+        .resources
+        .iter()
+        .find(|(path, _)| path.contains("virtualMachines"))
+        .expect("made")
+        .1
+        .clone();
     machine["properties"]["osProfile"]["customData"] = json!("<script>");
     machine["zones"] = json!("<drawn>");
     insta::assert_snapshot!(serde_json::to_string_pretty(&machine).expect("JSON"));
@@ -198,7 +256,15 @@ fn a_machine_that_exists_is_adopted() {
     lock(&fixture.server.log).clear();
     let instance = fixture.create("a").expect("adopted");
     assert_eq!(instance.claim.as_str(), "a");
-    assert!(!fixture.server.calls().iter().any(|call| call.starts_with("PUT")), "{:?}", fixture.server.calls());
+    assert!(
+        !fixture
+            .server
+            .calls()
+            .iter()
+            .any(|call| call.starts_with("PUT")),
+        "{:?}",
+        fixture.server.calls()
+    );
 }
 
 #[test]
@@ -208,24 +274,43 @@ fn the_next_offering_is_tried_within_one_call() {
     let instance = fixture.create("a").expect("another offering is accepted");
     // The size is blocked in every zone, and with it the larger ones of its family; what is left
     // is the placement without a zone.
-    assert_eq!(instance.labels.get(labels::ZONE).map(|zone| zone.to_string()).as_deref(), Some("0"));
+    assert_eq!(
+        instance
+            .labels
+            .get(labels::ZONE)
+            .map(ToString::to_string)
+            .as_deref(),
+        Some("0")
+    );
 }
 
 #[test]
 fn nothing_left_is_insufficient_capacity() {
     let fixture = fixture();
-    let quota = "exceeding approved standardDSv5Family Cores quota. Current Limit: 0, Current Usage: 0,";
+    let quota =
+        "exceeding approved standardDSv5Family Cores quota. Current Limit: 0, Current Usage: 0,";
     lock(&fixture.azure).puts = vec![Some(Reply::error(409, "OperationNotAllowed", quota))];
     let error = fixture.create("a").expect_err("no family left");
-    assert!(matches!(error, CreateError::InsufficientCapacity(_)), "{error}");
+    assert!(
+        matches!(error, CreateError::InsufficientCapacity(_)),
+        "{error}"
+    );
     assert!(error.to_string().contains("Cores quota"), "{error}");
-    assert_eq!(fixture.paths(), Vec::<String>::new(), "the interface was removed");
+    assert_eq!(
+        fixture.paths(),
+        Vec::<String>::new(),
+        "the interface was removed"
+    );
 }
 
 #[test]
 fn a_refusal_for_good_names_its_reason() {
     let fixture = fixture();
-    lock(&fixture.azure).puts = vec![Some(Reply::error(403, "RequestDisallowedByPolicy", "no such machines here"))];
+    lock(&fixture.azure).puts = vec![Some(Reply::error(
+        403,
+        "RequestDisallowedByPolicy",
+        "no such machines here",
+    ))];
     match fixture.create("a").expect_err("refused") {
         CreateError::Refused { reason, message } => {
             assert_eq!(reason, "RequestDisallowedByPolicy");
@@ -241,14 +326,30 @@ fn a_failed_allocation_is_cleaned_up_and_reported_once() {
     lock(&fixture.azure).outcome =
         json!({"status": "Failed", "error": {"code": "AllocationFailed", "message": "no room"}});
     fixture.create("a").expect("accepted");
-    assert!(block_on(fixture.provider.launch_failure(&"a".into())).is_none(), "under way");
+    assert!(
+        block_on(fixture.provider.launch_failure(&"a".into())).is_none(),
+        "under way"
+    );
     fixture.world.tasks.run();
-    assert_eq!(fixture.paths(), Vec::<String>::new(), "machine and interface are gone");
+    assert_eq!(
+        fixture.paths(),
+        Vec::<String>::new(),
+        "machine and interface are gone"
+    );
     let failure = block_on(fixture.provider.launch_failure(&"a".into())).expect("failed");
-    assert!(matches!(failure, CreateError::InsufficientCapacity(_)), "{failure}");
-    assert!(block_on(fixture.provider.launch_failure(&"a".into())).is_none(), "told once");
+    assert!(
+        matches!(failure, CreateError::InsufficientCapacity(_)),
+        "{failure}"
+    );
+    assert!(
+        block_on(fixture.provider.launch_failure(&"a".into())).is_none(),
+        "told once"
+    );
     let types = block_on(fixture.provider.instance_types(&fixture.class)).expect("listed");
-    let zonal = types.iter().flat_map(|it| &it.offerings).filter(|o| o.zone.as_str() != "0" && o.available);
+    let zonal = types
+        .iter()
+        .flat_map(|it| &it.offerings)
+        .filter(|o| o.zone.as_str() != "0" && o.available);
     assert_eq!(zonal.count(), 0);
 }
 
@@ -260,13 +361,19 @@ fn a_guest_that_cannot_join_lands_on_the_claim() {
     for vm in lock(&fixture.azure).resources.values_mut() {
         vm["properties"]["provisioningState"] = json!("Failed");
         vm["properties"]["instanceView"] = json!({"statuses": [{
-            "code": "ProvisioningState/failed/VMExtensionProvisioningError",
+            "code": "ProvisioningState/failed/InvalidLabel",
             "message": "kubelet refused label x=y",
         }]});
+        let statuses = vm["properties"]["instanceView"]["statuses"].clone();
+        vm["properties"]["instanceView"]["extensions"] =
+            json!([{"name": "vmssCSE", "statuses": statuses}]);
     }
     match block_on(fixture.provider.launch_failure(&"a".into())).expect("failed") {
         CreateError::Refused { reason, message } => {
-            assert_eq!((reason, message.as_str()), ("BootstrapFailed", "kubelet refused label x=y"));
+            assert_eq!(
+                (reason, message.as_str()),
+                ("BootstrapFailed", "InvalidLabel: kubelet refused label x=y")
+            );
         }
         other => panic!("{other}"),
     }
@@ -283,8 +390,15 @@ fn deleting_is_by_name_and_ends_with_not_found() {
     assert!(matches!(gone, ProviderError::NotFound), "{gone}");
     assert_eq!(fixture.paths(), Vec::<String>::new());
     let log = lock(&fixture.server.log);
-    let delete = log.iter().find(|seen| seen.method == "DELETE").expect("deleted");
-    assert!(delete.query.contains("forceDeletion=true"), "{}", delete.query);
+    let delete = log
+        .iter()
+        .find(|seen| seen.method == "DELETE")
+        .expect("deleted");
+    assert!(
+        delete.query.contains("forceDeletion=true"),
+        "{}",
+        delete.query
+    );
 }
 
 #[test]
@@ -292,9 +406,11 @@ fn orphans_go_after_their_time() {
     let fixture = fixture();
     fixture.create("kept").expect("accepted");
     fixture.create("lost").expect("accepted");
-    lock(&fixture.azure).resources.retain(|path, _| !path.ends_with("virtualMachines/aks-lost"));
+    lock(&fixture.azure)
+        .resources
+        .retain(|path, _| !path.ends_with("virtualMachines/aks-lost"));
     let collect = |claims: &[NodeClaimName]| {
-        let older_than = fixture.world.clock.now() - Duration::from_secs(300);
+        let older_than = fixture.world.clock.now() - Duration::from_mins(5);
         block_on(fixture.provider.collect_orphans(claims, older_than)).expect("listed")
     };
     assert_eq!(collect(&[]), []);
@@ -303,7 +419,13 @@ fn orphans_go_after_their_time() {
     assert_eq!(collect(&[]), [], "the time starts anew");
     fixture.later(300);
     let orphans = collect(&[]);
-    assert_eq!(orphans.iter().map(|orphan| orphan.claim.as_str()).collect::<Vec<_>>(), ["lost"]);
+    assert_eq!(
+        orphans
+            .iter()
+            .map(|orphan| orphan.claim.as_str())
+            .collect::<Vec<_>>(),
+        ["lost"]
+    );
     assert_eq!(fixture.paths().len(), 2);
 }
 
@@ -311,13 +433,30 @@ fn orphans_go_after_their_time() {
 fn a_vanished_spot_machine_is_an_interruption() {
     let fixture = fixture();
     let mut request = fixture.request("spot");
-    request.requirements = vec![RequirementSpec::new(labels::CAPACITY_TYPE, Operator::In, ["spot".into()])];
+    request.requirements = vec![RequirementSpec::new(
+        labels::CAPACITY_TYPE,
+        Operator::In,
+        ["spot".into()],
+    )];
     let instance = block_on(fixture.provider.create(request)).expect("accepted");
-    assert_eq!(block_on(fixture.provider.interruptions()).expect("listed"), []);
+    assert_eq!(
+        block_on(fixture.provider.interruptions()).expect("listed"),
+        []
+    );
     lock(&fixture.azure).resources.clear();
     let announced = block_on(fixture.provider.interruptions()).expect("listed");
-    assert_eq!(announced.iter().map(|i| i.provider_id.clone()).collect::<Vec<_>>(), [instance.provider_id]);
-    assert_eq!(block_on(fixture.provider.interruptions()).expect("listed"), [], "told once");
+    assert_eq!(
+        announced
+            .iter()
+            .map(|i| i.provider_id.clone())
+            .collect::<Vec<_>>(),
+        [instance.provider_id]
+    );
+    assert_eq!(
+        block_on(fixture.provider.interruptions()).expect("listed"),
+        [],
+        "told once"
+    );
 }
 
 #[test]
@@ -325,12 +464,22 @@ fn tags_change_in_place_and_foreign_machines_are_left_alone() {
     let fixture = fixture();
     let instance = fixture.create("a").expect("accepted");
     let listed = block_on(fixture.provider.list()).expect("listed");
-    assert_eq!(listed.iter().map(|instance| instance.claim.as_str()).collect::<Vec<_>>(), ["a"]);
+    assert_eq!(
+        listed
+            .iter()
+            .map(|instance| instance.claim.as_str())
+            .collect::<Vec<_>>(),
+        ["a"]
+    );
     for resource in lock(&fixture.azure).resources.values_mut() {
         resource["tags"]["karpenter.azure.com_cluster"] = json!("another");
     }
     assert_eq!(block_on(fixture.provider.list()).expect("listed"), []);
-    let missing = block_on(fixture.provider.get(&ProviderId::from("azure:///x/virtualMachines/aks-b")));
+    let missing = block_on(
+        fixture
+            .provider
+            .get(&ProviderId::from("azure:///x/virtualMachines/aks-b")),
+    );
     assert!(matches!(missing, Err(ProviderError::NotFound)));
     assert!(block_on(fixture.provider.get(&instance.provider_id)).is_ok());
 }
@@ -340,8 +489,15 @@ fn drift_follows_hash_version_and_image() {
     let fixture = fixture();
     let instance = fixture.create("a").expect("accepted");
     let drift = |object: Value| {
-        let class = NodeClass { name: "default".into(), object: Arc::new(object) };
-        let answer = block_on(fixture.provider.is_drifted(&instance.provider_id, &instance.annotations, &class));
+        let class = NodeClass {
+            name: "default".into(),
+            object: Arc::new(object),
+        };
+        let answer = block_on(fixture.provider.is_drifted(
+            &instance.provider_id,
+            &instance.annotations,
+            &class,
+        ));
         answer.expect("answered").map(|reason| reason.0)
     };
     let object = (*fixture.class.object).clone();
@@ -351,7 +507,11 @@ fn drift_follows_hash_version_and_image() {
     assert_eq!(drift(newer), Some("K8sVersionDrift"));
     let mut older = object.clone();
     older["status"]["kubernetesVersion"] = json!("1.33.9");
-    assert_eq!(drift(older), None, "a node ahead of its control plane stays");
+    assert_eq!(
+        drift(older),
+        None,
+        "a node ahead of its control plane stays"
+    );
     let mut image = object.clone();
     for entry in image["status"]["images"].as_array_mut().expect("images") {
         entry["id"] = json!(format!("{}1", entry["id"].as_str().expect("an id")));
@@ -369,5 +529,8 @@ fn an_unready_class_makes_no_nodes() {
     let mut fixture = fixture();
     fixture.class.object = Arc::new(class_object(&json!({})));
     let error = fixture.create("a").expect_err("not ready");
-    assert!(matches!(error, CreateError::NodeClassNotReady(_)), "{error}");
+    assert!(
+        matches!(error, CreateError::NodeClassNotReady(_)),
+        "{error}"
+    );
 }

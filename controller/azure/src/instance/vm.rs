@@ -81,6 +81,22 @@ pub(crate) struct StartFailure {
     pub(crate) message: String,
 }
 
+impl StartFailure {
+    /// An extension's status has a code of its own, a word or an exit code: it goes into the text.
+    fn of_guest(status: Self) -> Self {
+        let is_word = status.code.starts_with(|c: char| c.is_ascii_alphabetic());
+        let message = if is_word {
+            format!("{}: {}", status.code, status.message)
+        } else {
+            status.message
+        };
+        Self {
+            code: "VMExtensionProvisioningError".to_owned(),
+            message,
+        }
+    }
+}
+
 impl Vm {
     pub(crate) fn size(&self) -> &str {
         &self.properties.hardware_profile.vm_size
@@ -99,7 +115,11 @@ impl Vm {
 
     pub(crate) fn image_id(&self) -> &str {
         let reference = &self.properties.storage_profile.image_reference;
-        reference.community_gallery_image_id.as_deref().or(reference.id.as_deref()).unwrap_or_default()
+        reference
+            .community_gallery_image_id
+            .as_deref()
+            .or(reference.id.as_deref())
+            .unwrap_or_default()
     }
 
     pub(crate) fn os_disk_gb(&self) -> Option<i64> {
@@ -111,7 +131,9 @@ impl Vm {
     }
 
     fn is_in_state(&self, state: &str) -> bool {
-        self.properties.provisioning_state.eq_ignore_ascii_case(state)
+        self.properties
+            .provisioning_state
+            .eq_ignore_ascii_case(state)
     }
 
     pub(crate) fn is_deleting(&self) -> bool {
@@ -130,39 +152,53 @@ impl Vm {
     /// Stopped by Azure: a spot machine whose eviction policy keeps it.
     pub(crate) fn is_deallocated(&self) -> bool {
         self.statuses("/statuses").any(|status| {
-            status.get("code").and_then(Value::as_str).is_some_and(|code| {
-                code.eq_ignore_ascii_case("PowerState/deallocated")
-            })
+            status
+                .get("code")
+                .and_then(Value::as_str)
+                .is_some_and(|code| code.eq_ignore_ascii_case("PowerState/deallocated"))
         })
     }
 
     fn statuses(&self, pointer: &str) -> impl Iterator<Item = &Value> {
-        self.properties.instance_view.pointer(pointer).and_then(Value::as_array).into_iter().flatten()
+        self.properties
+            .instance_view
+            .pointer(pointer)
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
     }
 
     /// Why the machine did not start or could not join, when it says so: in its own statuses, in
     /// those of an extension, or by an extension's state.
     pub(crate) fn start_failure(&self) -> Option<StartFailure> {
-        let own = self.statuses("/statuses").find_map(failure);
-        let of_extension = || {
-            self.statuses("/extensions")
-                .filter_map(|extension| extension.get("statuses")?.as_array())
-                .flatten()
-                .find_map(failure)
-        };
+        // Extensions first: a machine whose guest failed says so in both places, and only the
+        // extension's status tells that it was the guest.
+        let of_extension = self
+            .statuses("/extensions")
+            .filter_map(|extension| extension.get("statuses")?.as_array())
+            .flatten()
+            .find_map(failure)
+            .map(StartFailure::of_guest);
+        let own = || self.statuses("/statuses").find_map(failure);
         let by_state = || {
             let failed = self.resources.iter().find(|extension| {
-                extension.properties.provisioning_state.eq_ignore_ascii_case("Failed")
+                extension
+                    .properties
+                    .provisioning_state
+                    .eq_ignore_ascii_case("Failed")
             })?;
             Some(StartFailure {
                 code: "VMExtensionProvisioningError".to_owned(),
                 message: format!("extension {} failed", failed.name),
             })
         };
-        own.or_else(of_extension).or_else(by_state).or_else(|| {
+        of_extension.or_else(own).or_else(by_state).or_else(|| {
             self.is_failed().then(|| StartFailure {
                 code: "OperationFailed".to_owned(),
-                message: format!("the machine's provisioning state is {}", self.properties.provisioning_state),
+                message: format!(
+                    "the machine's provisioning state is {}",
+                    self.properties.provisioning_state
+                ),
             })
         })
     }
@@ -174,9 +210,12 @@ fn failure(status: &Value) -> Option<StartFailure> {
     let mut parts = code.split('/');
     let is_failed = parts.next()?.eq_ignore_ascii_case("ProvisioningState")
         && parts.next()?.eq_ignore_ascii_case("failed");
-    let message = status.get("message").and_then(Value::as_str).unwrap_or_default();
+    let message = status
+        .get("message")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     is_failed.then(|| StartFailure {
-        code: parts.next().unwrap_or("VMExtensionProvisioningError").to_owned(),
+        code: parts.next().unwrap_or("OperationFailed").to_owned(),
         message: message.to_owned(),
     })
 }
@@ -190,16 +229,31 @@ mod tests {
     #[test]
     fn failures_are_found_wherever_they_stand() {
         let vm = |value| serde_json::from_value::<Vm>(value).expect("a machine");
-        let healthy = vm(json!({"properties": {"provisioningState": "Succeeded", "instanceView": {"statuses": [
-            {"code": "ProvisioningState/succeeded"}, {"code": "PowerState/running"}]}}}));
+        let healthy = vm(
+            json!({"properties": {"provisioningState": "Succeeded", "instanceView": {"statuses": [
+            {"code": "ProvisioningState/succeeded"}, {"code": "PowerState/running"}]}}}),
+        );
         assert_eq!(healthy.start_failure(), None);
-        let own = vm(json!({"properties": {"provisioningState": "Failed", "instanceView": {"statuses": [
-            {"code": "ProvisioningState/failed/AllocationFailed", "message": "no room"}]}}}));
-        assert_eq!(own.start_failure().map(|f| (f.code, f.message)), Some(("AllocationFailed".into(), "no room".into())));
-        let extension = vm(json!({"properties": {"provisioningState": "Succeeded", "instanceView": {"extensions": [
-            {"name": "x", "statuses": [{"code": "ProvisioningState/failed/1", "message": "bad token"}]}]}}}));
-        assert_eq!(extension.start_failure().map(|f| f.message), Some("bad token".into()));
+        let own = vm(
+            json!({"properties": {"provisioningState": "Failed", "instanceView": {"statuses": [
+            {"code": "ProvisioningState/failed/AllocationFailed", "message": "no room"}]}}}),
+        );
+        assert_eq!(
+            own.start_failure().map(|f| (f.code, f.message)),
+            Some(("AllocationFailed".into(), "no room".into()))
+        );
+        let extension = vm(
+            json!({"properties": {"provisioningState": "Succeeded", "instanceView": {"extensions": [
+            {"name": "x", "statuses": [{"code": "ProvisioningState/failed/1", "message": "bad token"}]}]}}}),
+        );
+        assert_eq!(
+            extension.start_failure().map(|f| f.message),
+            Some("bad token".into())
+        );
         let silent = vm(json!({"properties": {"provisioningState": "Failed"}}));
-        assert_eq!(silent.start_failure().map(|f| f.code), Some("OperationFailed".into()));
+        assert_eq!(
+            silent.start_failure().map(|f| f.code),
+            Some("OperationFailed".into())
+        );
     }
 }

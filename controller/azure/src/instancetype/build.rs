@@ -7,9 +7,9 @@ use controller_api::labels;
 use controller_core::model::{CapacityType, InstanceType, Offering, Zone};
 use controller_core::requirements::{Operator, RequirementSpec};
 
+use super::Market;
 use super::capacity::{capacity, overhead};
 use super::sku::Sku;
-use super::Market;
 use crate::class::ClassKey;
 use crate::zones;
 
@@ -41,7 +41,12 @@ pub(crate) fn build(
         name: sku.name.clone(),
         requirements: requirements(sku, key, surroundings, &offerings),
         offerings,
-        capacity: capacity(sku, key.os_disk_gb, key.max_pods, surroundings.memory_overhead),
+        capacity: capacity(
+            sku,
+            key.os_disk_gb,
+            key.max_pods,
+            surroundings.memory_overhead,
+        ),
         overhead: overhead(sku),
     })
 }
@@ -51,7 +56,10 @@ fn suits(sku: &Sku, key: &ClassKey) -> bool {
     let gpu_suits = sku.gpu.is_none_or(|gpu| {
         gpu.supports(key.is_azure_linux) && (!needs.gpu_driver || gpu.manufacturer == "nvidia")
     });
-    let has_generation_2 = sku.hyperv_generations.iter().any(|generation| generation == "2");
+    let has_generation_2 = sku
+        .hyperv_generations
+        .iter()
+        .any(|generation| generation == "2");
     gpu_suits
         && (!needs.encryption_at_host || sku.has_encryption_at_host)
         && (!needs.trusted_launch || (has_generation_2 && !sku.is_trusted_launch_disabled))
@@ -68,12 +76,20 @@ pub(crate) fn zone_labels(sku: &Sku, region: &str) -> impl Iterator<Item = Zone>
 
 /// `zonal` or `regional`.
 pub(crate) fn placement_scope(zone: &Zone) -> &'static str {
-    if zone.as_str() == zones::REGIONAL { "regional" } else { "zonal" }
+    if zone.as_str() == zones::REGIONAL {
+        "regional"
+    } else {
+        "zonal"
+    }
 }
 
 /// What the AKS labels call a capacity type.
 pub(crate) fn priority(capacity: CapacityType) -> &'static str {
-    if capacity == CapacityType::Spot { "spot" } else { "regular" }
+    if capacity == CapacityType::Spot {
+        "spot"
+    } else {
+        "regular"
+    }
 }
 
 fn offerings(sku: &Sku, surroundings: &Surroundings, market: &Market) -> Vec<Offering> {
@@ -81,8 +97,14 @@ fn offerings(sku: &Sku, surroundings: &Surroundings, market: &Market) -> Vec<Off
     for zone in zone_labels(sku, &surroundings.region) {
         let has_ultra = zones::wire(&zone)
             .first()
-            .map_or(sku.has_regional_ultra_disk, |zone| sku.ultra_disk_zones.contains(zone));
-        let ultra: &[&str] = if has_ultra { &["true", "false"] } else { &["false"] };
+            .map_or(sku.has_regional_ultra_disk, |zone| {
+                sku.ultra_disk_zones.contains(zone)
+            });
+        let ultra: &[&str] = if has_ultra {
+            &["true", "false"]
+        } else {
+            &["false"]
+        };
         for capacity_type in [CapacityType::OnDemand, CapacityType::Spot] {
             let priority = priority(capacity_type);
             offerings.push(Offering {
@@ -108,7 +130,11 @@ fn is(key: &str, value: &str) -> RequirementSpec {
 
 fn one_of<'a>(key: &str, values: impl IntoIterator<Item = &'a str>) -> RequirementSpec {
     let values: Vec<Arc<str>> = values.into_iter().map(Arc::from).collect();
-    let operator = if values.is_empty() { Operator::DoesNotExist } else { Operator::In };
+    let operator = if values.is_empty() {
+        Operator::DoesNotExist
+    } else {
+        Operator::In
+    };
     RequirementSpec::new(key, operator, values)
 }
 
@@ -121,7 +147,10 @@ fn boolean(key: &str, value: bool) -> RequirementSpec {
 }
 
 /// Distinct values of available offerings, in order of first appearance.
-fn distinct<'a>(offerings: &'a [Offering], value: impl Fn(&'a Offering) -> &'a str) -> Vec<&'a str> {
+fn distinct<'a>(
+    offerings: &'a [Offering],
+    value: impl Fn(&'a Offering) -> &'a str,
+) -> Vec<&'a str> {
     let mut values = Vec::new();
     for offering in offerings.iter().filter(|offering| offering.available) {
         let value = value(offering);
@@ -145,13 +174,32 @@ fn requirements(
         is(labels::REGION, &surroundings.region),
         one_of(labels::WINDOWS_BUILD, []),
         one_of(labels::ZONE, distinct(offerings, |o| o.zone.as_str())),
-        one_of(labels::CAPACITY_TYPE, distinct(offerings, |o| o.capacity_type.as_str())),
-        one_of(labels::PLACEMENT_SCOPE, distinct(offerings, |o| placement_scope(&o.zone))),
-        one_of(labels::AKS_SCALE_SET_PRIORITY, distinct(offerings, |o| priority(o.capacity_type))),
-        one_of(labels::AKS_PRIORITY, distinct(offerings, |o| priority(o.capacity_type))),
+        one_of(
+            labels::CAPACITY_TYPE,
+            distinct(offerings, |o| o.capacity_type.as_str()),
+        ),
+        one_of(
+            labels::PLACEMENT_SCOPE,
+            distinct(offerings, |o| placement_scope(&o.zone)),
+        ),
+        one_of(
+            labels::AKS_SCALE_SET_PRIORITY,
+            distinct(offerings, |o| priority(o.capacity_type)),
+        ),
+        one_of(
+            labels::AKS_PRIORITY,
+            distinct(offerings, |o| priority(o.capacity_type)),
+        ),
         is(labels::AKS_CLUSTER, &surroundings.cluster_label),
         one_of(labels::AKS_MODE, ["system", "user"]),
-        is(labels::AKS_OS_SKU, if key.is_azure_linux { "AzureLinux" } else { "Ubuntu" }),
+        is(
+            labels::AKS_OS_SKU,
+            if key.is_azure_linux {
+                "AzureLinux"
+            } else {
+                "Ubuntu"
+            },
+        ),
         optional(labels::AKS_FIPS_ENABLED, key.needs.fips.then_some("true")),
     ];
     all.extend(sku_requirements(sku));
@@ -161,9 +209,16 @@ fn requirements(
 fn sku_requirements(sku: &Sku) -> Vec<RequirementSpec> {
     let cpu = sku.vcpus.to_string();
     let memory = sku.memory_mib.to_string();
-    let ephemeral = sku.ephemeral_disk.as_ref().map(|disk| disk.max_gb.to_string());
+    let ephemeral = sku
+        .ephemeral_disk
+        .as_ref()
+        .map(|disk| disk.max_gb.to_string());
     let has_ultra = sku.has_regional_ultra_disk || !sku.ultra_disk_zones.is_empty();
-    let ultra: &[&str] = if has_ultra { &["true", "false"] } else { &["false"] };
+    let ultra: &[&str] = if has_ultra {
+        &["true", "false"]
+    } else {
+        &["false"]
+    };
     vec![
         is(labels::SKU_NAME, sku.name.as_str()),
         is(labels::SKU_FAMILY, &sku.parsed.family),
@@ -173,13 +228,28 @@ fn sku_requirements(sku: &Sku) -> Vec<RequirementSpec> {
         is(labels::SKU_MEMORY, &memory),
         is(labels::AKS_SKU_CPU, &cpu),
         is(labels::AKS_SKU_MEMORY, &memory),
-        boolean(labels::SKU_NETWORKING_ACCELERATED, sku.has_accelerated_networking),
+        boolean(
+            labels::SKU_NETWORKING_ACCELERATED,
+            sku.has_accelerated_networking,
+        ),
         boolean(labels::SKU_STORAGE_PREMIUM_CAPABLE, sku.has_premium_io),
-        optional(labels::SKU_STORAGE_EPHEMERALOS_MAXSIZE, ephemeral.as_deref()),
+        optional(
+            labels::SKU_STORAGE_EPHEMERALOS_MAXSIZE,
+            ephemeral.as_deref(),
+        ),
         one_of(labels::SKU_STORAGE_ULTRA_SSD, ultra.iter().copied()),
         is(labels::SKU_GPU_COUNT, &sku.gpus.to_string()),
-        optional(labels::SKU_GPU_MANUFACTURER, sku.gpu.map(|gpu| gpu.manufacturer)),
-        optional(labels::SKU_GPU_NAME, sku.parsed.accelerator.as_deref().filter(|_| sku.gpus > 0)),
-        one_of(labels::SKU_HYPERV_GENERATION, sku.hyperv_generations.iter().map(String::as_str)),
+        optional(
+            labels::SKU_GPU_MANUFACTURER,
+            sku.gpu.map(|gpu| gpu.manufacturer),
+        ),
+        optional(
+            labels::SKU_GPU_NAME,
+            sku.parsed.accelerator.as_deref().filter(|_| sku.gpus > 0),
+        ),
+        one_of(
+            labels::SKU_HYPERV_GENERATION,
+            sku.hyperv_generations.iter().map(String::as_str),
+        ),
     ]
 }

@@ -13,13 +13,24 @@ const MIB: i64 = 1 << 20;
 pub(crate) const EVICTION_MEMORY_MIB: i64 = 750;
 
 /// `(up to cores, cores kept of each)`.
-const CPU_BRACKETS: [(f64, f64); 4] = [(1.0, 0.06), (2.0, 0.04), (4.0, 0.02), (f64::INFINITY, 0.01)];
+const CPU_BRACKETS: [(f64, f64); 4] =
+    [(1.0, 0.06), (2.0, 0.04), (4.0, 0.02), (f64::INFINITY, 0.01)];
 /// `(up to GiB, share kept)`.
-const MEMORY_BRACKETS: [(f64, f64); 5] =
-    [(4.0, 0.25), (8.0, 0.2), (16.0, 0.1), (128.0, 0.06), (f64::INFINITY, 0.02)];
+const MEMORY_BRACKETS: [(f64, f64); 5] = [
+    (4.0, 0.25),
+    (8.0, 0.2),
+    (16.0, 0.1),
+    (128.0, 0.06),
+    (f64::INFINITY, 0.02),
+];
 
 /// Total resources of a node.
-pub(crate) fn capacity(sku: &Sku, os_disk_gb: i64, max_pods: i64, memory_overhead: f64) -> Resources {
+pub(crate) fn capacity(
+    sku: &Sku,
+    os_disk_gb: i64,
+    max_pods: i64,
+    memory_overhead: f64,
+) -> Resources {
     // The fraction of a GiB is thrown away before the share of firmware and hypervisor goes.
     let bytes = sku.memory_mib / 1024 * GIB;
     let mut resources = Resources {
@@ -104,9 +115,19 @@ mod tests {
 
     #[test]
     fn reserved_amounts_equal_upstreams() {
-        let table: Table = serde_json::from_str(include_str!("../../data/kube_reserved.json")).expect("valid");
-        for (cores, milli) in table.worked.cpu_milli.iter().chain(&table.cpu_float_truncation_exceptions) {
-            assert_eq!(reserved_cpu_milli(cores.parse().expect("cores")), *milli, "{cores} cores");
+        let table: Table =
+            serde_json::from_str(include_str!("../../data/kube_reserved.json")).expect("valid");
+        for (cores, milli) in table
+            .worked
+            .cpu_milli
+            .iter()
+            .chain(&table.cpu_float_truncation_exceptions)
+        {
+            assert_eq!(
+                reserved_cpu_milli(cores.parse().expect("cores")),
+                *milli,
+                "{cores} cores"
+            );
         }
         for (gib, mib) in &table.worked.memory_mi {
             let memory_mib = truncate(gib.parse::<f64>().expect("GiB") * 1024.0);
@@ -116,16 +137,36 @@ mod tests {
 
     #[test]
     fn capacity_drops_fractions_of_a_gib() {
-        let sku = item("Standard_E28bs_v5", "f", &[], &[("vCPUs", "28"), ("MemoryGB", "218.75")]);
+        let sku = item(
+            "Standard_E28bs_v5",
+            "f",
+            &[],
+            &[("vCPUs", "28"), ("MemoryGB", "218.75")],
+        );
         let sku = sku.usable("westeurope").expect("usable");
         let resources = capacity(&sku, 128, 250, 0.075);
-        assert_eq!(resources.memory_bytes, 218 * GIB - (218 * GIB * 75 + 999) / 1000);
-        assert_eq!((resources.cpu_milli, resources.ephemeral_bytes, resources.pods), (28_000, 128_000_000_000, 250));
+        assert_eq!(
+            resources.memory_bytes,
+            218 * GIB - (218 * GIB * 75 + 999) / 1000
+        );
+        assert_eq!(
+            (
+                resources.cpu_milli,
+                resources.ephemeral_bytes,
+                resources.pods
+            ),
+            (28_000, 128_000_000_000, 250)
+        );
     }
 
     #[test]
     fn four_cores_and_sixteen_gib() {
-        let sku = item("Standard_D4s_v5", "f", &[], &[("vCPUs", "4"), ("MemoryGB", "16")]);
+        let sku = item(
+            "Standard_D4s_v5",
+            "f",
+            &[],
+            &[("vCPUs", "4"), ("MemoryGB", "16")],
+        );
         let overhead = overhead(&sku.usable("westeurope").expect("usable"));
         assert_eq!(overhead.kube_reserved.cpu_milli, 140);
         assert_eq!(overhead.kube_reserved.memory_bytes, 2662 * MIB);

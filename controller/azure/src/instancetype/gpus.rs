@@ -27,7 +27,11 @@ impl Gpu {
 
     /// Resource name of the devices.
     pub(crate) fn resource(&self) -> &'static str {
-        if self.manufacturer == "amd" { "amd.com/gpu" } else { "nvidia.com/gpu" }
+        if self.manufacturer == "amd" {
+            "amd.com/gpu"
+        } else {
+            "nvidia.com/gpu"
+        }
     }
 
     /// Version and image suffix of the driver (`pkg/utils/gpu.go` of the upstream provider).
@@ -51,12 +55,22 @@ pub(crate) fn lookup(size: &str) -> Option<Gpu> {
             let mut fields = line.split('\t');
             let size = fields.next()?;
             let [manufacturer, systems, driver] = [fields.next()?, fields.next()?, fields.next()?];
-            Some((size, Gpu { manufacturer, systems, driver }))
+            Some((
+                size,
+                Gpu {
+                    manufacturer,
+                    systems,
+                    driver,
+                },
+            ))
         })
         .collect()
     });
     let lower = size.to_ascii_lowercase();
-    sizes.get(lower.as_str()).or_else(|| sizes.get(lower.trim_end_matches("_promo"))).copied()
+    sizes
+        .get(lower.as_str())
+        .or_else(|| sizes.get(lower.trim_end_matches("_promo")))
+        .copied()
 }
 
 #[cfg(test)]
@@ -69,6 +83,9 @@ mod tests {
         assert_eq!((a10.manufacturer, a10.driver), ("nvidia", "grid"));
         assert!(lookup("Standard_NC6s_v3").expect("listed").supports(true));
         assert_eq!(lookup("Standard_D4s_v5"), None);
-        assert_eq!(lookup("STANDARD_NC12_PROMO").map(|gpu| gpu.driver), Some("cuda"));
+        assert_eq!(
+            lookup("STANDARD_NC12_PROMO").map(|gpu| gpu.driver),
+            Some("cuda")
+        );
     }
 }

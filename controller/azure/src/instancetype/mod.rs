@@ -69,7 +69,9 @@ impl Market {
     pub(crate) fn set_skus(&mut self, items: &[SkuItem]) -> usize {
         let region = &self.surroundings.region;
         let usable = items.iter().filter_map(|item| item.usable(region));
-        self.skus = usable.map(|sku| (sku.name.clone(), Arc::new(sku))).collect();
+        self.skus = usable
+            .map(|sku| (sku.name.clone(), Arc::new(sku)))
+            .collect();
         self.quota.set_sizes(self.skus.values().map(|sku| &**sku));
         self.skus_changed += 1;
         self.skus.len()
@@ -95,7 +97,11 @@ impl Market {
     }
 
     /// The instance types for a kind of NodeClass; built anew only when something changed.
-    pub(crate) fn instance_types(&mut self, key: &ClassKey, now: Duration) -> Arc<Vec<InstanceType>> {
+    pub(crate) fn instance_types(
+        &mut self,
+        key: &ClassKey,
+        now: Duration,
+    ) -> Arc<Vec<InstanceType>> {
         self.unavailable.sweep(now);
         self.quota.expire(now);
         let generation = Generation {
@@ -118,7 +124,8 @@ impl Market {
         if self.lists.len() >= LISTS_MAX && !self.lists.contains_key(key) {
             self.lists.clear();
         }
-        self.lists.insert(key.clone(), (generation, Arc::clone(&list)));
+        self.lists
+            .insert(key.clone(), (generation, Arc::clone(&list)));
         list
     }
 
@@ -154,7 +161,10 @@ impl Market {
             Block::EveryPlacementBoth => (all.iter().collect(), &both),
             Block::Scope => (all.iter().filter(in_scope).collect(), &[capacity]),
             Block::ScopeBoth => (all.iter().filter(in_scope).collect(), &both),
-            Block::Zone => (vec![if is_regional { &regional } else { zone }], &[capacity]),
+            Block::Zone => (
+                vec![if is_regional { &regional } else { zone }],
+                &[capacity],
+            ),
             Block::ZoneBoth => (vec![if is_regional { &regional } else { zone }], &both),
         };
         for placement in placements {
@@ -174,15 +184,20 @@ pub(crate) mod tests {
     pub(crate) fn sku_item(name: &str, cores: u32) -> SkuItem {
         let cores_text = cores.to_string();
         let memory = (cores * 4).to_string();
-        item(name, "standardDSv5Family", &["1", "2", "3"], &[
-            ("vCPUs", &cores_text),
-            ("MemoryGB", &memory),
-            ("LowPriorityCapable", "True"),
-            ("AcceleratedNetworkingEnabled", "True"),
-            ("PremiumIO", "True"),
-            ("HyperVGenerations", "V1,V2"),
-            ("CpuArchitectureType", "x64"),
-        ])
+        item(
+            name,
+            "standardDSv5Family",
+            &["1", "2", "3"],
+            &[
+                ("vCPUs", &cores_text),
+                ("MemoryGB", &memory),
+                ("LowPriorityCapable", "True"),
+                ("AcceleratedNetworkingEnabled", "True"),
+                ("PremiumIO", "True"),
+                ("HyperVGenerations", "V1,V2"),
+                ("CpuArchitectureType", "x64"),
+            ],
+        )
     }
 
     pub(crate) fn sku(name: &str, cores: u32) -> Sku {
@@ -195,16 +210,31 @@ pub(crate) mod tests {
             cluster_label: "MC_rg".to_owned(),
             memory_overhead: 0.075,
         });
-        market.set_skus(&[sku_item("Standard_D2s_v5", 2), sku_item("Standard_D4s_v5", 4), sku_item("Standard_D8s_v5", 8)]);
+        market.set_skus(&[
+            sku_item("Standard_D2s_v5", 2),
+            sku_item("Standard_D4s_v5", 4),
+            sku_item("Standard_D8s_v5", 8),
+        ]);
         market
     }
 
     pub(crate) fn key() -> ClassKey {
-        ClassKey { is_azure_linux: false, os_disk_gb: 128, max_pods: 250, needs: Needs { gpu_driver: true, ..Needs::default() } }
+        ClassKey {
+            is_azure_linux: false,
+            os_disk_gb: 128,
+            max_pods: 250,
+            needs: Needs {
+                gpu_driver: true,
+                ..Needs::default()
+            },
+        }
     }
 
     fn available(list: &[InstanceType], name: &str) -> Vec<String> {
-        let found = list.iter().find(|it| it.name.as_str() == name).expect("listed");
+        let found = list
+            .iter()
+            .find(|it| it.name.as_str() == name)
+            .expect("listed");
         found
             .offerings
             .iter()
@@ -217,16 +247,33 @@ pub(crate) mod tests {
     fn lists_are_shared_until_something_changes() {
         let mut market = market();
         let first = market.instance_types(&key(), Duration::ZERO);
-        assert!(Arc::ptr_eq(&first, &market.instance_types(&key(), Duration::ZERO)));
+        assert!(Arc::ptr_eq(
+            &first,
+            &market.instance_types(&key(), Duration::ZERO)
+        ));
         let sku = market.sku("Standard_D4s_v5").expect("known");
         let zone = Zone::from("westeurope-1");
-        let reaction = Reaction { reason: "", block: Block::ZoneBoth, ttl: Duration::from_secs(60), try_next: true };
-        market.block(&sku, (&zone, CapacityType::OnDemand), &reaction, Duration::ZERO);
+        let reaction = Reaction {
+            reason: "",
+            block: Block::ZoneBoth,
+            ttl: Duration::from_mins(1),
+            try_next: true,
+        };
+        market.block(
+            &sku,
+            (&zone, CapacityType::OnDemand),
+            &reaction,
+            Duration::ZERO,
+        );
         let second = market.instance_types(&key(), Duration::ZERO);
         assert!(!Arc::ptr_eq(&first, &second));
         assert_eq!(available(&second, "Standard_D2s_v5").len(), 8);
-        assert_eq!(available(&second, "Standard_D8s_v5").len(), 6, "larger sizes of the family go along");
-        let third = market.instance_types(&key(), Duration::from_secs(60));
+        assert_eq!(
+            available(&second, "Standard_D8s_v5").len(),
+            6,
+            "larger sizes of the family go along"
+        );
+        let third = market.instance_types(&key(), Duration::from_mins(1));
         assert_eq!(available(&third, "Standard_D4s_v5").len(), 8, "blocks end");
     }
 
@@ -234,18 +281,40 @@ pub(crate) mod tests {
     fn scopes_do_not_mix() {
         let mut market = market();
         let sku = market.sku("Standard_D8s_v5").expect("known");
-        let reaction = Reaction { reason: "", block: Block::Scope, ttl: Duration::from_secs(60), try_next: true };
-        market.block(&sku, (&Zone::from("westeurope-2"), CapacityType::Spot), &reaction, Duration::ZERO);
+        let reaction = Reaction {
+            reason: "",
+            block: Block::Scope,
+            ttl: Duration::from_mins(1),
+            try_next: true,
+        };
+        market.block(
+            &sku,
+            (&Zone::from("westeurope-2"), CapacityType::Spot),
+            &reaction,
+            Duration::ZERO,
+        );
         let list = market.instance_types(&key(), Duration::ZERO);
         let left = available(&list, "Standard_D8s_v5");
-        assert_eq!(left, ["0/on-demand", "0/spot", "westeurope-1/on-demand", "westeurope-2/on-demand", "westeurope-3/on-demand"]);
+        assert_eq!(
+            left,
+            [
+                "0/on-demand",
+                "0/spot",
+                "westeurope-1/on-demand",
+                "westeurope-2/on-demand",
+                "westeurope-3/on-demand"
+            ]
+        );
     }
 
     #[test]
     fn an_instance_type_reads_as_upstreams() {
         let mut market = market();
         let list = market.instance_types(&key(), Duration::ZERO);
-        let it = list.iter().find(|it| it.name.as_str() == "Standard_D4s_v5").expect("listed");
+        let it = list
+            .iter()
+            .find(|it| it.name.as_str() == "Standard_D4s_v5")
+            .expect("listed");
         let lines: Vec<String> = it
             .requirements
             .iter()

@@ -34,7 +34,10 @@ impl SizeName {
             _ => None,
         };
         let (head, rest) = tokens.split_first()?;
-        let letters = head.len() - head.trim_start_matches(|c: char| c.is_ascii_uppercase()).len();
+        let letters = head.len()
+            - head
+                .trim_start_matches(|c: char| c.is_ascii_uppercase())
+                .len();
         let (name, numbers) = head.split_at(letters);
         if !(1..=3).contains(&letters) {
             return None;
@@ -62,15 +65,25 @@ impl SizeName {
             subfamily: subfamily.to_owned(),
             is_constrained: constrained.is_some(),
             features: features.to_owned(),
-            accelerator: rest.iter().find(|token| is_accelerator(token)).map(|&token| token.to_owned()),
+            accelerator: rest
+                .iter()
+                .find(|token| is_accelerator(token))
+                .map(|&token| token.to_owned()),
             version,
         })
     }
 
     /// `Ds_v5`, `NCads_v4`, `NC`.
     pub(crate) fn series(&self) -> String {
-        let version = self.version.as_ref().map(|version| format!("_v{version}")).unwrap_or_default();
-        format!("{}{}{}{version}", self.family, self.subfamily, self.features)
+        let version = self
+            .version
+            .as_ref()
+            .map(|version| format!("_v{version}"))
+            .unwrap_or_default();
+        format!(
+            "{}{}{}{version}",
+            self.family, self.subfamily, self.features
+        )
     }
 
     /// The version as a label has it.
@@ -99,30 +112,89 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn sizes_come_apart() {
         let rows = [
             ("D4s_v5", "D", "", false, "s", None, Some("5"), "Ds_v5"),
-            ("NC24ads_A100_v4", "N", "C", false, "ads", Some("A100"), Some("4"), "NCads_v4"),
-            ("E32-16as_v5", "E", "", true, "as", None, Some("5"), "Eas_v5"),
+            (
+                "NC24ads_A100_v4",
+                "N",
+                "C",
+                false,
+                "ads",
+                Some("A100"),
+                Some("4"),
+                "NCads_v4",
+            ),
+            (
+                "E32-16as_v5",
+                "E",
+                "",
+                true,
+                "as",
+                None,
+                Some("5"),
+                "Eas_v5",
+            ),
             ("M12ds-6_v3", "M", "", true, "ds", None, Some("3"), "Mds_v3"),
             ("M416s_8_v2", "M", "", false, "s", None, Some("2"), "Ms_v2"),
             ("NC6", "N", "C", false, "", None, None, "NC"),
             ("NC6_Promo", "N", "C", false, "", None, None, "NC"),
-            ("D4nlds_v6", "D", "", false, "nlds", None, Some("6"), "Dnlds_v6"),
-            ("ND96isr_MI300X_v5", "N", "D", false, "isr", Some("MI300X"), Some("5"), "NDisr_v5"),
-            ("NC64as_T4_v3", "N", "C", false, "as", Some("T4"), Some("3"), "NCas_v3"),
-            ("DC4as_cc_v5", "D", "C", false, "as", None, Some("5"), "DCas_v5"),
+            (
+                "D4nlds_v6",
+                "D",
+                "",
+                false,
+                "nlds",
+                None,
+                Some("6"),
+                "Dnlds_v6",
+            ),
+            (
+                "ND96isr_MI300X_v5",
+                "N",
+                "D",
+                false,
+                "isr",
+                Some("MI300X"),
+                Some("5"),
+                "NDisr_v5",
+            ),
+            (
+                "NC64as_T4_v3",
+                "N",
+                "C",
+                false,
+                "as",
+                Some("T4"),
+                Some("3"),
+                "NCas_v3",
+            ),
+            (
+                "DC4as_cc_v5",
+                "D",
+                "C",
+                false,
+                "as",
+                None,
+                Some("5"),
+                "DCas_v5",
+            ),
         ];
         for (size, family, subfamily, constrained, features, accelerator, version, series) in rows {
             let parsed = SizeName::parse(size).expect(size);
-            assert_eq!(parsed, SizeName {
-                family: family.to_owned(),
-                subfamily: subfamily.to_owned(),
-                is_constrained: constrained,
-                features: features.to_owned(),
-                accelerator: accelerator.map(str::to_owned),
-                version: version.map(str::to_owned),
-            }, "{size}");
+            assert_eq!(
+                parsed,
+                SizeName {
+                    family: family.to_owned(),
+                    subfamily: subfamily.to_owned(),
+                    is_constrained: constrained,
+                    features: features.to_owned(),
+                    accelerator: accelerator.map(str::to_owned),
+                    version: version.map(str::to_owned),
+                },
+                "{size}"
+            );
             assert_eq!(parsed.series(), series);
         }
         for size in ["", "v5", "4s_v5", "ABCD4", "D_v5", "E32-as_v5"] {

@@ -51,7 +51,8 @@ struct Restriction {
     #[serde(rename = "type")]
     kind: String,
     values: Vec<String>,
-    restriction_info: RestrictionInfo,
+    #[serde(rename = "restrictionInfo")]
+    info: RestrictionInfo,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -71,7 +72,10 @@ pub(crate) struct EphemeralDisk {
 
 /// A size that can be offered, in one region.
 #[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "independent capabilities, by their names")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent capabilities, by their names"
+)]
 pub(crate) struct Sku {
     pub(crate) name: InstanceTypeName,
     pub(crate) family: String,
@@ -102,8 +106,19 @@ pub(crate) struct Sku {
 /// Sizes AKS refuses, and sizes upstream Karpenter leaves out
 /// (`pkg/providers/instancetype/instancetypes.go`).
 const RESTRICTED: [&str; 14] = [
-    "Standard_A0", "Standard_A1", "Standard_A1_v2", "Standard_B1s", "Standard_B1ms", "Standard_F1",
-    "Standard_F1s", "Basic_A0", "Basic_A1", "Basic_A2", "Basic_A3", "Basic_A4", "Standard_E64i_v3",
+    "Standard_A0",
+    "Standard_A1",
+    "Standard_A1_v2",
+    "Standard_B1s",
+    "Standard_B1ms",
+    "Standard_F1",
+    "Standard_F1s",
+    "Basic_A0",
+    "Basic_A1",
+    "Basic_A2",
+    "Basic_A3",
+    "Basic_A4",
+    "Standard_E64i_v3",
     "Standard_E64is_v3",
 ];
 /// AKS needs two vCPUs.
@@ -113,11 +128,15 @@ const MEMORY_MIN_MIB: i64 = 3584;
 
 impl SkuItem {
     fn capability(&self, name: &str) -> Option<&str> {
-        self.capabilities.iter().find(|c| c.name.eq_ignore_ascii_case(name)).map(|c| c.value.as_str())
+        self.capabilities
+            .iter()
+            .find(|c| c.name.eq_ignore_ascii_case(name))
+            .map(|c| c.value.as_str())
     }
 
     fn is_true(&self, name: &str) -> bool {
-        self.capability(name).is_some_and(|value| value.eq_ignore_ascii_case("true"))
+        self.capability(name)
+            .is_some_and(|value| value.eq_ignore_ascii_case("true"))
     }
 
     fn integer(&self, name: &str) -> Option<i64> {
@@ -130,7 +149,11 @@ impl SkuItem {
         if !is_vm || RESTRICTED.contains(&self.name.as_str()) || self.is_restricted(region) {
             return None;
         }
-        let size = if self.size.is_empty() { self.name.split_once('_')?.1 } else { &self.size };
+        let size = if self.size.is_empty() {
+            self.name.split_once('_')?.1
+        } else {
+            &self.size
+        };
         let parsed = SizeName::parse(size)?;
         let vcpus = self.capability("vCPUs")?.parse().ok()?;
         let memory_mib = mib(self.capability("MemoryGB")?)?;
@@ -169,14 +192,18 @@ impl SkuItem {
     }
 
     fn is_restricted(&self, region: &str) -> bool {
-        self.restrictions
-            .iter()
-            .any(|r| r.kind.eq_ignore_ascii_case("Location") && r.values.iter().any(|v| same_region(v, region)))
+        self.restrictions.iter().any(|r| {
+            r.kind.eq_ignore_ascii_case("Location")
+                && r.values.iter().any(|v| same_region(v, region))
+        })
     }
 
     /// `(zones with ultra disks, zones)`.
     fn zones(&self, region: &str) -> (BTreeSet<String>, Vec<String>) {
-        let Some(info) = self.location_info.iter().find(|info| same_region(&info.location, region))
+        let Some(info) = self
+            .location_info
+            .iter()
+            .find(|info| same_region(&info.location, region))
         else {
             return (BTreeSet::new(), Vec::new());
         };
@@ -184,18 +211,28 @@ impl SkuItem {
             .restrictions
             .iter()
             .filter(|r| r.values.iter().any(|value| same_region(value, region)))
-            .flat_map(|r| &r.restriction_info.zones)
+            .flat_map(|r| &r.info.zones)
             .collect();
-        let mut zones: Vec<String> =
-            info.zones.iter().filter(|zone| !closed.contains(zone)).cloned().collect();
+        let mut zones: Vec<String> = info
+            .zones
+            .iter()
+            .filter(|zone| !closed.contains(zone))
+            .cloned()
+            .collect();
         zones.sort();
         zones.dedup();
         let has_ultra = |detail: &&ZoneDetail| {
             detail.capabilities.iter().any(|c| {
-                c.name.eq_ignore_ascii_case("UltraSSDAvailable") && c.value.eq_ignore_ascii_case("true")
+                c.name.eq_ignore_ascii_case("UltraSSDAvailable")
+                    && c.value.eq_ignore_ascii_case("true")
             })
         };
-        let ultra = info.zone_details.iter().filter(has_ultra).flat_map(|d| d.name.clone()).collect();
+        let ultra = info
+            .zone_details
+            .iter()
+            .filter(has_ultra)
+            .flat_map(|d| d.name.clone())
+            .collect();
         (ultra, zones)
     }
 
@@ -218,13 +255,17 @@ impl SkuItem {
         generations
     }
 
-    /// NVMe first, then cache, then temporary disk (`FindMaxEphemeralSizeGBAndPlacement`).
+    /// `NVMe` first, then cache, then temporary disk (`FindMaxEphemeralSizeGBAndPlacement`).
     fn ephemeral_disk(&self) -> Option<EphemeralDisk> {
         if !self.is_true("EphemeralOSDiskSupported") {
             return None;
         }
-        let placements = self.capability("SupportedEphemeralOSDiskPlacements").unwrap_or_default();
-        let has_nvme_placement = placements.split(',').any(|placement| placement.trim() == "NvmeDisk");
+        let placements = self
+            .capability("SupportedEphemeralOSDiskPlacements")
+            .unwrap_or_default();
+        let has_nvme_placement = placements
+            .split(',')
+            .any(|placement| placement.trim() == "NvmeDisk");
         let nvme = self.integer("NvmeDiskSizeInMiB").unwrap_or(0);
         let cache = self.integer("CachedDiskBytes").unwrap_or(0);
         // The name says MB; the value is MiB.
@@ -252,9 +293,15 @@ fn mib(gib: &str) -> Option<i64> {
     let (whole, fraction) = gib.trim().split_once('.').unwrap_or((gib.trim(), ""));
     let digits = fraction.get(..fraction.len().min(6))?;
     let scale = 10_i64.pow(u32::try_from(digits.len()).ok()?);
-    let fraction: i64 = if digits.is_empty() { 0 } else { digits.parse().ok()? };
+    let fraction: i64 = if digits.is_empty() {
+        0
+    } else {
+        digits.parse().ok()?
+    };
     let whole: i64 = whole.parse().ok()?;
-    whole.checked_mul(1024).map(|mib| mib + fraction * 1024 / scale)
+    whole
+        .checked_mul(1024)
+        .map(|mib| mib + fraction * 1024 / scale)
 }
 
 #[cfg(test)]
@@ -262,11 +309,20 @@ pub(crate) mod tests {
     use super::*;
 
     /// An item with some capabilities, for tests.
-    pub(crate) fn item(name: &str, family: &str, zones: &[&str], capabilities: &[(&str, &str)]) -> SkuItem {
+    pub(crate) fn item(
+        name: &str,
+        family: &str,
+        zones: &[&str],
+        capabilities: &[(&str, &str)],
+    ) -> SkuItem {
         SkuItem {
             resource_type: "virtualMachines".to_owned(),
             name: name.to_owned(),
-            size: name.split_once('_').expect("a tier comes first").1.to_owned(),
+            size: name
+                .split_once('_')
+                .expect("a tier comes first")
+                .1
+                .to_owned(),
             family: family.to_owned(),
             location_info: vec![LocationInfo {
                 location: "westeurope".to_owned(),
@@ -275,7 +331,10 @@ pub(crate) mod tests {
             }],
             capabilities: capabilities
                 .iter()
-                .map(|&(name, value)| Capability { name: name.to_owned(), value: value.to_owned() })
+                .map(|&(name, value)| Capability {
+                    name: name.to_owned(),
+                    value: value.to_owned(),
+                })
                 .collect(),
             restrictions: Vec::new(),
         }
@@ -283,57 +342,117 @@ pub(crate) mod tests {
 
     #[test]
     fn ephemeral_disks_follow_the_rule() {
-        let rows: &[(&str, &[(&str, &str)], Option<(i64, &str)>)] = &[
-            ("Standard_D128ds_v6", &[("NvmeDiskSizeInMiB", "7208960"), ("SupportedEphemeralOSDiskPlacements", "ResourceDisk,NvmeDisk")], Some((7559, "NvmeDisk"))),
-            ("Standard_D64s_v3", &[("CachedDiskBytes", "1717986918400"), ("MaxResourceVolumeMB", "524288")], Some((1717, "CacheDisk"))),
-            ("Standard_NC24ads_A100_v4", &[("NvmeDiskSizeInMiB", "915527"), ("CachedDiskBytes", "274877906944"), ("SupportedEphemeralOSDiskPlacements", "CacheDisk")], Some((274, "CacheDisk"))),
-            ("Standard_B4ms", &[("MaxResourceVolumeMB", "32768")], Some((34, "ResourceDisk"))),
+        type Row = (
+            &'static str,
+            &'static [(&'static str, &'static str)],
+            Option<(i64, &'static str)>,
+        );
+        let rows: &[Row] = &[
+            (
+                "Standard_D128ds_v6",
+                &[
+                    ("NvmeDiskSizeInMiB", "7208960"),
+                    (
+                        "SupportedEphemeralOSDiskPlacements",
+                        "ResourceDisk,NvmeDisk",
+                    ),
+                ],
+                Some((7559, "NvmeDisk")),
+            ),
+            (
+                "Standard_D64s_v3",
+                &[
+                    ("CachedDiskBytes", "1717986918400"),
+                    ("MaxResourceVolumeMB", "524288"),
+                ],
+                Some((1717, "CacheDisk")),
+            ),
+            (
+                "Standard_NC24ads_A100_v4",
+                &[
+                    ("NvmeDiskSizeInMiB", "915527"),
+                    ("CachedDiskBytes", "274877906944"),
+                    ("SupportedEphemeralOSDiskPlacements", "CacheDisk"),
+                ],
+                Some((274, "CacheDisk")),
+            ),
+            (
+                "Standard_B4ms",
+                &[("MaxResourceVolumeMB", "32768")],
+                Some((34, "ResourceDisk")),
+            ),
             ("Standard_D2as_v6", &[], None),
         ];
         for (name, capabilities, expected) in rows {
             let mut all = vec![("EphemeralOSDiskSupported", "True")];
             all.extend(*capabilities);
             let disk = item(name, "f", &[], &all).ephemeral_disk();
-            assert_eq!(disk.as_ref().map(|d| (d.max_gb, d.placement)), *expected, "{name}");
+            assert_eq!(
+                disk.as_ref().map(|d| (d.max_gb, d.placement)),
+                *expected,
+                "{name}"
+            );
         }
     }
 
     #[test]
     fn unusable_sizes_are_left_out() {
         let plain = [("vCPUs", "4"), ("MemoryGB", "16")];
-        assert!(item("Standard_D4s_v5", "f", &[], &plain).usable("westeurope").is_some());
+        assert!(
+            item("Standard_D4s_v5", "f", &[], &plain)
+                .usable("westeurope")
+                .is_some()
+        );
         for (name, capabilities) in [
             ("Standard_D1s_v5", vec![("vCPUs", "1"), ("MemoryGB", "4")]),
             ("Standard_B2s", vec![("vCPUs", "2"), ("MemoryGB", "3.4")]),
             ("Standard_E32-16as_v5", plain.to_vec()),
             ("Standard_DC4as_v5", plain.to_vec()),
-            ("Standard_NG8ads_V620_v1", vec![("vCPUs", "8"), ("MemoryGB", "16"), ("GPUs", "1")]),
+            (
+                "Standard_NG8ads_V620_v1",
+                vec![("vCPUs", "8"), ("MemoryGB", "16"), ("GPUs", "1")],
+            ),
             ("Standard_E64i_v3", plain.to_vec()),
         ] {
-            assert!(item(name, "f", &[], &capabilities).usable("westeurope").is_none(), "{name}");
+            assert!(
+                item(name, "f", &[], &capabilities)
+                    .usable("westeurope")
+                    .is_none(),
+                "{name}"
+            );
         }
         let mut restricted = item("Standard_D4s_v5", "f", &["1"], &plain);
         restricted.restrictions.push(Restriction {
             kind: "Location".to_owned(),
             values: vec!["WestEurope".to_owned()],
-            restriction_info: RestrictionInfo::default(),
+            info: RestrictionInfo::default(),
         });
         assert!(restricted.usable("westeurope").is_none());
     }
 
     #[test]
     fn closed_zones_are_left_out() {
-        let mut sku = item("Standard_D4s_v5", "f", &["3", "1", "2"], &[("vCPUs", "4"), ("MemoryGB", "16")]);
+        let mut sku = item(
+            "Standard_D4s_v5",
+            "f",
+            &["3", "1", "2"],
+            &[("vCPUs", "4"), ("MemoryGB", "16")],
+        );
         sku.restrictions.push(Restriction {
             kind: "Zone".to_owned(),
             values: vec!["westeurope".to_owned()],
-            restriction_info: RestrictionInfo { zones: vec!["2".to_owned()] },
+            info: RestrictionInfo {
+                zones: vec!["2".to_owned()],
+            },
         });
         assert_eq!(sku.usable("West Europe").expect("usable").zones, ["1", "3"]);
     }
 
     #[test]
     fn memory_is_read_exactly() {
-        assert_eq!([mib("16"), mib("218.75"), mib("3.5"), mib("0.75"), mib("x")], [Some(16384), Some(224_000), Some(3584), Some(768), None]);
+        assert_eq!(
+            [mib("16"), mib("218.75"), mib("3.5"), mib("0.75"), mib("x")],
+            [Some(16384), Some(224_000), Some(3584), Some(768), None]
+        );
     }
 }

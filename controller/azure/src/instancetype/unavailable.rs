@@ -33,14 +33,17 @@ impl UnavailableOfferings {
         }
         let family = self.families.get(&family_key(sku, zone, capacity));
         family.is_some_and(|&(threshold, _)| sku.vcpus >= threshold)
-            || self.single.contains_key(&(sku.name.clone(), zone.clone(), capacity))
+            || self
+                .single
+                .contains_key(&(sku.name.clone(), zone.clone(), capacity))
     }
 
     /// Blocks one offering, and the family from its size on. A stricter block of the family
     /// keeps its threshold and lasts on.
     pub(crate) fn mark(&mut self, sku: &Sku, zone: &Zone, capacity: CapacityType, until: Duration) {
         let was_available = !self.is_unavailable(sku, zone, capacity);
-        self.single.insert((sku.name.clone(), zone.clone(), capacity), until);
+        self.single
+            .insert((sku.name.clone(), zone.clone(), capacity), until);
         let mut is_stricter = false;
         if !sku.family.is_empty() {
             let entry = self.families.entry(family_key(sku, zone, capacity));
@@ -59,11 +62,13 @@ impl UnavailableOfferings {
 
     /// Forgets what has ended by now.
     pub(crate) fn sweep(&mut self, now: Duration) {
-        let before = self.single.len() + self.families.len() + usize::from(self.all_spot_until.is_some());
+        let before =
+            self.single.len() + self.families.len() + usize::from(self.all_spot_until.is_some());
         self.single.retain(|_, until| *until > now);
         self.families.retain(|_, (_, until)| *until > now);
         self.all_spot_until = self.all_spot_until.filter(|until| *until > now);
-        let after = self.single.len() + self.families.len() + usize::from(self.all_spot_until.is_some());
+        let after =
+            self.single.len() + self.families.len() + usize::from(self.all_spot_until.is_some());
         self.sequence += u64::from(after < before);
     }
 }
@@ -80,26 +85,37 @@ mod tests {
     fn sku(cores: u32) -> Sku {
         let name = format!("Standard_D{cores}s_v5");
         let cores = cores.to_string();
-        item(&name, "standardDSv5Family", &["1"], &[("vCPUs", &cores), ("MemoryGB", "16")])
-            .usable("westeurope")
-            .expect("usable")
+        item(
+            &name,
+            "standardDSv5Family",
+            &["1"],
+            &[("vCPUs", &cores), ("MemoryGB", "16")],
+        )
+        .usable("westeurope")
+        .expect("usable")
     }
 
-    const MINUTE: Duration = Duration::from_secs(60);
+    const MINUTE: Duration = Duration::from_mins(1);
 
     #[test]
     fn a_size_blocks_its_family_from_there_on() {
         let (zone, other) = (Zone::from("westeurope-1"), Zone::from("westeurope-2"));
         let mut cache = UnavailableOfferings::default();
         cache.mark(&sku(16), &zone, CapacityType::OnDemand, MINUTE);
-        let blocked = |cache: &UnavailableOfferings, cores| cache.is_unavailable(&sku(cores), &zone, CapacityType::OnDemand);
+        let blocked = |cache: &UnavailableOfferings, cores| {
+            cache.is_unavailable(&sku(cores), &zone, CapacityType::OnDemand)
+        };
         assert!(blocked(&cache, 16) && blocked(&cache, 32) && !blocked(&cache, 8));
         assert!(!cache.is_unavailable(&sku(16), &zone, CapacityType::Spot));
         assert!(!cache.is_unavailable(&sku(16), &other, CapacityType::OnDemand));
 
         let sequence = cache.sequence();
         cache.mark(&sku(32), &zone, CapacityType::OnDemand, 2 * MINUTE);
-        assert_eq!(cache.sequence(), sequence, "a longer block of the same changes nothing");
+        assert_eq!(
+            cache.sequence(),
+            sequence,
+            "a longer block of the same changes nothing"
+        );
         cache.sweep(MINUTE);
         assert!(blocked(&cache, 16), "the family's block was prolonged");
         cache.mark(&sku(8), &zone, CapacityType::OnDemand, 2 * MINUTE);

@@ -22,14 +22,17 @@ use crate::instance::VERSION_ANNOTATION;
 use crate::provider::{Azure, chain};
 
 /// Images are published every week or two; half an hour late is early.
-const VERSIONS_FOR: Duration = Duration::from_secs(30 * 60);
+const VERSIONS_FOR: Duration = Duration::from_mins(30);
 
 /// A finding for a condition: its reason and message when it is not true.
 type Finding = Result<(), (&'static str, String)>;
 
 impl Azure {
     /// See `CloudProvider::resolve_node_class`.
-    pub(crate) async fn resolve(&self, mut class: Class) -> Result<ResolvedNodeClass, ProviderError> {
+    pub(crate) async fn resolve(
+        &self,
+        mut class: Class,
+    ) -> Result<ResolvedNodeClass, ProviderError> {
         let version = self.kubernetes_version(&class);
         let images = self.images(&class, version.as_deref()).await?;
         let subnet = self.subnet(&class).await;
@@ -67,17 +70,27 @@ impl Azure {
                 Arc::from(labels::AKS_NODE_CLASS_HASH_VERSION_VALUE),
             ),
         ]);
-        Ok(ResolvedNodeClass { status, annotations, ready })
+        Ok(ResolvedNodeClass {
+            status,
+            annotations,
+            ready,
+        })
     }
 
     /// The control plane's version; never an older one than nodes were given before.
     fn kubernetes_version(&self, class: &Class) -> Option<String> {
-        let known = class.object.status.as_ref().and_then(|status| status.kubernetes_version.clone());
+        let known = class
+            .object
+            .status
+            .as_ref()
+            .and_then(|status| status.kubernetes_version.clone());
         let current = self.version.get();
         match (known, current) {
-            (Some(known), Some(current)) => {
-                Some(if parts(&known) > parts(&current) { known } else { current })
-            }
+            (Some(known), Some(current)) => Some(if parts(&known) > parts(&current) {
+                known
+            } else {
+                current
+            }),
             (known, current) => current.or(known),
         }
     }
@@ -88,7 +101,10 @@ impl Azure {
         version: Option<&str>,
     ) -> Result<Result<Vec<NodeImage>, (&'static str, String)>, ProviderError> {
         let Some(version) = version else {
-            return Ok(Err(("KubernetesUpgrade", "the Kubernetes version is not known yet".to_owned())));
+            return Ok(Err((
+                "KubernetesUpgrade",
+                "the Kubernetes version is not known yet".to_owned(),
+            )));
         };
         let spec = class.spec();
         if spec.is_fips() {
@@ -114,14 +130,19 @@ impl Azure {
         Ok(Ok(images))
     }
 
-    async fn gallery_versions(&self, definition: &Definition) -> Result<Arc<Vec<GalleryVersion>>, ProviderError> {
+    async fn gallery_versions(
+        &self,
+        definition: &Definition,
+    ) -> Result<Arc<Vec<GalleryVersion>>, ProviderError> {
         let now = self.clock.monotonic();
         if let Some((until, versions)) = lock(&self.galleries).get(definition.name)
             && now < *until
         {
             return Ok(Arc::clone(versions));
         }
-        let path = self.ids.gallery_versions(definition.gallery, definition.name);
+        let path = self
+            .ids
+            .gallery_versions(definition.gallery, definition.name);
         let url = self.arm.url(&path, versions::GALLERIES, &[]);
         let versions = match self.arm.list::<GalleryVersion>(&url).await {
             Ok(versions) => versions,
@@ -153,7 +174,10 @@ impl Azure {
                 return invalid(format!("{id} is in the network that AKS manages"));
             }
         }
-        let found = self.arm.get::<Value>(&self.arm.url(id, versions::NETWORK, &[])).await;
+        let found = self
+            .arm
+            .get::<Value>(&self.arm.url(id, versions::NETWORK, &[]))
+            .await;
         found.map(|_| ()).map_err(|error: ArmError| {
             if error.is_not_found() {
                 ("SubnetNotFound", format!("{id} does not exist"))
@@ -181,9 +205,14 @@ impl Azure {
         {
             return Ok(Some(DriftReason("K8sVersionDrift")));
         }
-        let Some(images) = class.images() else { return Ok(None) };
+        let Some(images) = class.images() else {
+            return Ok(None);
+        };
         let image = self.image_of(id).await?;
-        let is_current = image.is_empty() || images.iter().any(|known| known.id.eq_ignore_ascii_case(&image));
+        let is_current = image.is_empty()
+            || images
+                .iter()
+                .any(|known| known.id.eq_ignore_ascii_case(&image));
         Ok((!is_current).then_some(DriftReason("ImageDrift")))
     }
 
@@ -208,7 +237,11 @@ fn apply(conditions: &mut ConditionSet<'_>, type_: &str, finding: Finding) {
 /// `Preferred` means that AKS decides; it does so from Kubernetes versions that do not exist yet.
 fn local_dns_state(class: &Class) -> &'static str {
     let mode = class.spec().local_dns.as_ref().map(|dns| dns.mode.as_str());
-    if mode == Some("Required") { "Enabled" } else { "Disabled" }
+    if mode == Some("Required") {
+        "Enabled"
+    } else {
+        "Disabled"
+    }
 }
 
 /// Both sides must have been hashed by the same algorithm.
