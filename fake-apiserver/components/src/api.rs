@@ -22,7 +22,10 @@ pub struct Identity {
 impl Identity {
     /// An identity from plain strings.
     pub fn new(user: &str, groups: &[&str]) -> Self {
-        Self { user: user.into(), groups: groups.iter().map(|group| Arc::from(*group)).collect() }
+        Self {
+            user: user.into(),
+            groups: groups.iter().map(|group| Arc::from(*group)).collect(),
+        }
     }
 }
 
@@ -104,7 +107,10 @@ pub enum Operation {
     Create(Value),
     /// Replace; carries `metadata.resourceVersion` for optimistic locking.
     Update(Value),
-    Patch { kind: PatchType, body: Value },
+    Patch {
+        kind: PatchType,
+        body: Value,
+    },
     /// Body: `DeleteOptions`.
     Delete(Value),
 }
@@ -175,17 +181,29 @@ pub trait Api {
 
     /// The newest revision; equal revisions mean that nothing was written.
     fn revision(&self) -> u64;
+
+    /// The resources written after revision `since`, for clients that follow many of them and
+    /// would otherwise ask for the changes of each. `None`: not known, ask for each.
+    fn touched(&self, _since: u64) -> Option<Vec<Resource>> {
+        None
+    }
 }
 
 /// What a component reacts to.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// The first list of a resource, or a new one after a 410: everything known before is void.
-    Listed { resource: Resource, objects: Vec<Object> },
+    Listed {
+        resource: Resource,
+        objects: Vec<Object>,
+    },
     /// A change of a watched resource.
     Watch(WatchEvent),
     /// The answer to a request of this component.
-    Reply { id: u64, result: Result<Object, Status> },
+    Reply {
+        id: u64,
+        result: Result<Object, Status>,
+    },
     /// `wake_at` has come.
     Wake,
 }

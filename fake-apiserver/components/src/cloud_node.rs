@@ -79,7 +79,13 @@ impl CloudNode {
                 let name = host.hostname.clone();
                 // The machine exists again, whatever it is called now.
                 self.gone.retain(|_, id| *id != host.provider_id);
-                self.machines.insert(name, Machine { host: host.clone(), scheduled: None });
+                self.machines.insert(
+                    name,
+                    Machine {
+                        host: host.clone(),
+                        scheduled: None,
+                    },
+                );
             }
             HostFact::Stopped { provider_id } => {
                 if let Some(name) = self.name_of(provider_id) {
@@ -88,7 +94,11 @@ impl CloudNode {
                     self.arm_monitor(now);
                 }
             }
-            HostFact::Scheduled { provider_id, kind, not_before } => {
+            HostFact::Scheduled {
+                provider_id,
+                kind,
+                not_before,
+            } => {
                 if let Some(name) = self.name_of(provider_id)
                     && let Some(machine) = self.machines.get_mut(&name)
                 {
@@ -100,7 +110,10 @@ impl CloudNode {
     }
 
     fn name_of(&self, provider_id: &str) -> Option<String> {
-        let found = self.machines.iter().find(|(_, m)| m.host.provider_id == *provider_id);
+        let found = self
+            .machines
+            .iter()
+            .find(|(_, m)| m.host.provider_id == *provider_id);
         found.map(|(name, _)| name.clone())
     }
 
@@ -116,8 +129,12 @@ impl CloudNode {
         if !self.nodes.contains_key(name) {
             return;
         }
-        let Some(machine) = self.machines.get_mut(name) else { return };
-        let Some((kind, not_before)) = machine.scheduled.take() else { return };
+        let Some(machine) = self.machines.get_mut(name) else {
+            return;
+        };
+        let Some((kind, not_before)) = machine.scheduled.take() else {
+            return;
+        };
         let condition = match kind.as_str() {
             "Preempt" => "PreemptionScheduled".to_owned(),
             other => format!("{other}Scheduled"),
@@ -155,7 +172,10 @@ impl CloudNode {
         if new {
             self.report_scheduled(now, name);
             if is_uninitialized(value) {
-                self.arm(now + self.timings.cloud_node, Timer::Initialize(name.to_owned()));
+                self.arm(
+                    now + self.timings.cloud_node,
+                    Timer::Initialize(name.to_owned()),
+                );
             }
         }
         if suspicious {
@@ -169,18 +189,26 @@ impl CloudNode {
 
     /// The lifecycle controller looks every period; only a gone machine makes a look worth it.
     fn arm_monitor(&mut self, now: Timestamp) {
-        if !self.timers.iter().any(|(_, timer)| *timer == Timer::Monitor) {
+        if !self
+            .timers
+            .iter()
+            .any(|(_, timer)| *timer == Timer::Monitor)
+        {
             self.arm(now + self.timings.node_monitor_period, Timer::Monitor);
         }
     }
 
     fn initialize(&mut self, name: &str) {
-        let Some(view) = self.nodes.get(name) else { return };
+        let Some(view) = self.nodes.get(name) else {
+            return;
+        };
         if !is_uninitialized(view.object.value()) {
             return;
         }
         // The machine may be gone again; its node is the lifecycle controller's business.
-        let Some(machine) = self.machines.get(name) else { return };
+        let Some(machine) = self.machines.get(name) else {
+            return;
+        };
         let body = initialization(&machine.host, view.object.value());
         let request = self.out.ask(Target::new(NODES, "", name), strategic(body));
         self.pending.insert(request, name.to_owned());
@@ -195,7 +223,10 @@ impl CloudNode {
             }
             // A conflict means a newer node: its change is on the way. Look again shortly.
             Err(status) if status.code != 404 => {
-                self.arm(now + self.timings.cloud_node, Timer::Initialize(name.to_owned()));
+                self.arm(
+                    now + self.timings.cloud_node,
+                    Timer::Initialize(name.to_owned()),
+                );
             }
             Err(_) => {}
         }
@@ -215,7 +246,8 @@ impl CloudNode {
                 format!("Deleting node {name} because it does not exist in the cloud provider");
             let about = About::node(&name, &uid);
             let note = normal("DeletingNode", &message);
-            self.lifecycle_events.write_as(&identity, &mut self.out, now, &about, note);
+            self.lifecycle_events
+                .write_as(&identity, &mut self.out, now, &about, note);
             let target = Target::new(NODES, "", &name);
             self.out.tell_as(identity.clone(), target, delete_plain());
         }
@@ -225,7 +257,9 @@ impl CloudNode {
 }
 
 fn is_uninitialized(node: &Value) -> bool {
-    items(&node["spec"]["taints"]).iter().any(|taint| taint["key"] == UNINITIALIZED)
+    items(&node["spec"]["taints"])
+        .iter()
+        .any(|taint| taint["key"] == UNINITIALIZED)
 }
 
 /// Provider id, zone, region and size, and the taint gone, in one patch.
@@ -258,7 +292,11 @@ fn initialization(host: &Host, node: &Value) -> Value {
 
 /// The whole taint list, as a strategic merge patch replaces it; `null` when empty.
 fn replaced(taints: &[&Value]) -> Value {
-    if taints.is_empty() { Value::Null } else { json!(taints) }
+    if taints.is_empty() {
+        Value::Null
+    } else {
+        json!(taints)
+    }
 }
 
 impl Component for CloudNode {

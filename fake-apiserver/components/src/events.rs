@@ -58,7 +58,11 @@ impl About {
 
     /// Events about cluster-scoped objects live in `default`.
     fn event_namespace(&self) -> &str {
-        if self.namespace.is_empty() { "default" } else { &self.namespace }
+        if self.namespace.is_empty() {
+            "default"
+        } else {
+            &self.namespace
+        }
     }
 }
 
@@ -72,11 +76,19 @@ pub(crate) struct Note<'a> {
 }
 
 pub(crate) fn normal<'a>(reason: &'static str, message: &'a str) -> Note<'a> {
-    Note { kind: "Normal", reason, message }
+    Note {
+        kind: "Normal",
+        reason,
+        message,
+    }
 }
 
 pub(crate) fn warning<'a>(reason: &'static str, message: &'a str) -> Note<'a> {
-    Note { kind: "Warning", reason, message }
+    Note {
+        kind: "Warning",
+        reason,
+        message,
+    }
 }
 
 type Memory = (About, &'static str, String);
@@ -92,10 +104,21 @@ pub(crate) struct Recorder {
 
 impl Recorder {
     pub(crate) fn new(component: &'static str) -> Self {
-        Self { component, written: 0, seen: BTreeMap::new(), order: VecDeque::new() }
+        Self {
+            component,
+            written: 0,
+            seen: BTreeMap::new(),
+            order: VecDeque::new(),
+        }
     }
 
-    pub(crate) fn write(&mut self, out: &mut Outbox, now: Timestamp, about: &About, note: Note<'_>) {
+    pub(crate) fn write(
+        &mut self,
+        out: &mut Outbox,
+        now: Timestamp,
+        about: &About,
+        note: Note<'_>,
+    ) {
         let identity = out.identity().clone();
         self.write_as(&identity, out, now, about, note);
     }
@@ -113,7 +136,11 @@ impl Recorder {
         if let Some((name, count)) = self.seen.get_mut(&memory) {
             *count += 1;
             let patch = json!({ "count": *count, "lastTimestamp": time::rfc3339(now) });
-            out.tell_as(identity.clone(), Target::new(EVENTS, namespace, name), merge(patch));
+            out.tell_as(
+                identity.clone(),
+                Target::new(EVENTS, namespace, name),
+                merge(patch),
+            );
             return;
         }
         let name = event_name(&about.name, now, &mut self.written);

@@ -47,9 +47,15 @@ pub struct AgentPoolHost {
 pub enum HostFact {
     Started(Host),
     /// The machine is gone or powered off; its kubelet falls silent at once.
-    Stopped { provider_id: String },
+    Stopped {
+        provider_id: String,
+    },
     /// The platform announced an event (IMDS Scheduled Events), for example `Preempt`.
-    Scheduled { provider_id: String, kind: String, not_before: Timestamp },
+    Scheduled {
+        provider_id: String,
+        kind: String,
+        not_before: Timestamp,
+    },
 }
 
 /// Why a host did not become a Node. Each value is a distinct, documented reason.

@@ -3,11 +3,19 @@
 use crate::api::Resource;
 
 const fn core(plural: &'static str) -> Resource {
-    Resource { group: "", version: "v1", plural }
+    Resource {
+        group: "",
+        version: "v1",
+        plural,
+    }
 }
 
 const fn of(group: &'static str, version: &'static str, plural: &'static str) -> Resource {
-    Resource { group, version, plural }
+    Resource {
+        group,
+        version,
+        plural,
+    }
 }
 
 pub(crate) const CONFIG_MAPS: Resource = core("configmaps");
@@ -44,7 +52,10 @@ pub mod identities {
     pub fn controller(name: &str) -> Identity {
         Identity::new(
             &format!("system:serviceaccount:kube-system:{name}"),
-            &["system:serviceaccounts", "system:serviceaccounts:kube-system"],
+            &[
+                "system:serviceaccounts",
+                "system:serviceaccounts:kube-system",
+            ],
         )
     }
 

@@ -48,7 +48,7 @@ mod toleration;
 #[cfg(test)]
 mod testing;
 
-pub use cluster::{Cluster, PumpError};
+pub use cluster::{Cluster, PumpError, Refusal};
 pub use kinds::identities;
 pub use kubelet::{JoinReport, bootstrap};
 pub use options::{Options, Timings};

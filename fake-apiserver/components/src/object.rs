@@ -17,7 +17,10 @@ pub(crate) struct Key {
 
 impl Key {
     pub(crate) fn new(namespace: &str, name: &str) -> Self {
-        Self { namespace: namespace.to_owned(), name: name.to_owned() }
+        Self {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        }
     }
 
     pub(crate) fn of(object: &Object) -> Self {
@@ -37,7 +40,9 @@ pub(crate) struct Controller {
 /// `metadata.ownerReferences` with `controller: true`.
 pub(crate) fn controller_of(value: &Value) -> Option<Controller> {
     let references = value["metadata"]["ownerReferences"].as_array()?;
-    let owner = references.iter().find(|owner| owner["controller"] == true)?;
+    let owner = references
+        .iter()
+        .find(|owner| owner["controller"] == true)?;
     Some(Controller {
         api_version: text(&owner["apiVersion"]).to_owned(),
         kind: text(&owner["kind"]).to_owned(),
@@ -102,7 +107,9 @@ pub(crate) fn created(value: &Value) -> Option<Timestamp> {
 
 /// The condition of a type in `status.conditions`.
 pub(crate) fn condition<'a>(value: &'a Value, kind: &str) -> Option<&'a Value> {
-    items(&value["status"]["conditions"]).iter().find(|condition| condition["type"] == kind)
+    items(&value["status"]["conditions"])
+        .iter()
+        .find(|condition| condition["type"] == kind)
 }
 
 /// The status of a condition: `True`, `False`, `Unknown`, or empty when absent.
@@ -112,7 +119,9 @@ pub(crate) fn condition_status<'a>(value: &'a Value, kind: &str) -> &'a str {
 
 /// `metadata.resourceVersion` as a number: of two states of an object the larger is the newer.
 pub(crate) fn revision(value: &Value) -> u64 {
-    text(&value["metadata"]["resourceVersion"]).parse().unwrap_or_default()
+    text(&value["metadata"]["resourceVersion"])
+        .parse()
+        .unwrap_or_default()
 }
 
 /// An integer field, 0 when absent.

@@ -18,7 +18,12 @@ pub(crate) struct Target<'a> {
 
 impl<'a> Target<'a> {
     pub(crate) fn new(resource: Resource, namespace: &'a str, name: &'a str) -> Self {
-        Self { resource, namespace, name, subresource: "" }
+        Self {
+            resource,
+            namespace,
+            name,
+            subresource: "",
+        }
     }
 
     pub(crate) fn status(self) -> Self {
@@ -26,7 +31,10 @@ impl<'a> Target<'a> {
     }
 
     pub(crate) fn sub(self, subresource: &'static str) -> Self {
-        Self { subresource, ..self }
+        Self {
+            subresource,
+            ..self
+        }
     }
 }
 
@@ -40,7 +48,11 @@ pub(crate) struct Outbox {
 
 impl Outbox {
     pub(crate) fn new(identity: Identity) -> Self {
-        Self { identity, last_id: NO_REPLY, requests: Vec::new() }
+        Self {
+            identity,
+            last_id: NO_REPLY,
+            requests: Vec::new(),
+        }
     }
 
     pub(crate) fn identity(&self) -> &Identity {
@@ -75,12 +87,7 @@ impl Outbox {
         self.last_id
     }
 
-    pub(crate) fn tell_as(
-        &mut self,
-        identity: Identity,
-        target: Target<'_>,
-        operation: Operation,
-    ) {
+    pub(crate) fn tell_as(&mut self, identity: Identity, target: Target<'_>, operation: Operation) {
         self.push(NO_REPLY, identity, target, operation);
     }
 
@@ -99,12 +106,18 @@ impl Outbox {
 
 /// A strategic merge patch.
 pub(crate) fn strategic(body: Value) -> Operation {
-    Operation::Patch { kind: PatchType::StrategicMerge, body }
+    Operation::Patch {
+        kind: PatchType::StrategicMerge,
+        body,
+    }
 }
 
 /// A JSON merge patch.
 pub(crate) fn merge(body: Value) -> Operation {
-    Operation::Patch { kind: PatchType::Merge, body }
+    Operation::Patch {
+        kind: PatchType::Merge,
+        body,
+    }
 }
 
 /// `DeleteOptions` bound to one incarnation of an object.

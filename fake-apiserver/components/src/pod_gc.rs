@@ -91,7 +91,10 @@ impl PodGc {
                 self.homeless.insert(uid.to_owned());
             }
         } else {
-            self.by_node.entry(node.clone()).or_default().insert(uid.to_owned());
+            self.by_node
+                .entry(node.clone())
+                .or_default()
+                .insert(uid.to_owned());
         }
         let view = PodView {
             key: Key::of(object),
@@ -122,7 +125,9 @@ impl PodGc {
         for node in lost {
             self.missing.remove(&node);
             for uid in self.by_node.get(&node).into_iter().flatten() {
-                let Some(pod) = self.pods.get(uid) else { continue };
+                let Some(pod) = self.pods.get(uid) else {
+                    continue;
+                };
                 let target = Target::new(PODS, &pod.key.namespace, &pod.key.name);
                 if !pod.terminal {
                     let body = json!({

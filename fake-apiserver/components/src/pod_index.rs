@@ -51,7 +51,10 @@ impl PodView {
             ready_since: ready.and_then(|ready| time::parse(text(&ready["lastTransitionTime"]))),
             deleting: is_deleting(pod),
             created: created(pod),
-            restarts: items(&pod["status"]["containerStatuses"]).iter().map(restarts).sum(),
+            restarts: items(&pod["status"]["containerStatuses"])
+                .iter()
+                .map(restarts)
+                .sum(),
             deletion_cost: text(cost).parse().unwrap_or_default(),
             revision: revision(pod),
         }
@@ -72,8 +75,8 @@ fn target(pod: &Value) -> &str {
     if !bound.is_empty() {
         return bound;
     }
-    let required = &pod["spec"]["affinity"]["nodeAffinity"]
-        ["requiredDuringSchedulingIgnoredDuringExecution"];
+    let required =
+        &pod["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
     text(&required["nodeSelectorTerms"][0]["matchFields"][0]["values"][0])
 }
 
@@ -107,7 +110,11 @@ impl PodIndex {
             Some(_) => &mut self.by_owner,
             None => &mut self.orphans,
         }
-        .entry(view.owner.clone().unwrap_or_else(|| view.key.namespace.clone()))
+        .entry(
+            view.owner
+                .clone()
+                .unwrap_or_else(|| view.key.namespace.clone()),
+        )
         .or_default()
         .insert(uid.to_owned());
         self.pods.insert(uid.to_owned(), view);
@@ -115,7 +122,9 @@ impl PodIndex {
     }
 
     pub(crate) fn forget(&mut self, uid: &str) {
-        let Some(old) = self.pods.remove(uid) else { return };
+        let Some(old) = self.pods.remove(uid) else {
+            return;
+        };
         let (index, key) = match old.owner {
             Some(owner) => (&mut self.by_owner, owner),
             None => (&mut self.orphans, old.key.namespace),
@@ -151,7 +160,9 @@ impl PodIndex {
 
     /// Owned pods that count.
     pub(crate) fn active(&self, owner: &str) -> Vec<(&String, &PodView)> {
-        self.owned(owner).filter(|(_, pod)| pod.is_active()).collect()
+        self.owned(owner)
+            .filter(|(_, pod)| pod.is_active())
+            .collect()
     }
 
     /// Orphans of a namespace that a selector matches.

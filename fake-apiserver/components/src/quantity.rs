@@ -73,7 +73,11 @@ pub(crate) fn milli(quantity: &str) -> i64 {
 }
 
 fn divide(value: i128, by: i128) -> i64 {
-    let up = if value >= 0 { (value + by - 1) / by } else { value / by };
+    let up = if value >= 0 {
+        (value + by - 1) / by
+    } else {
+        value / by
+    };
     i64::try_from(up).unwrap_or(i64::MAX)
 }
 
@@ -93,13 +97,17 @@ impl Amounts {
         let mut amounts = Self::default();
         for (name, quantity) in entries(list) {
             // JSON numbers are legal quantities as well.
-            let quantity = quantity.as_str().map_or_else(|| quantity.to_string(), str::to_owned);
+            let quantity = quantity
+                .as_str()
+                .map_or_else(|| quantity.to_string(), str::to_owned);
             match name.as_str() {
                 "cpu" => amounts.cpu_milli = milli(&quantity),
                 "memory" => amounts.memory = units(&quantity),
                 "ephemeral-storage" => amounts.ephemeral = units(&quantity),
                 _ => {
-                    amounts.other.insert(Arc::from(name.as_str()), units(&quantity));
+                    amounts
+                        .other
+                        .insert(Arc::from(name.as_str()), units(&quantity));
                 }
             }
         }

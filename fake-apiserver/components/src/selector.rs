@@ -39,7 +39,10 @@ impl Requirement {
                 "Lt" => Operator::Lt,
                 _ => Operator::Never,
             },
-            values: items(&expression["values"]).iter().map(|v| text(v).to_owned()).collect(),
+            values: items(&expression["values"])
+                .iter()
+                .map(|v| text(v).to_owned())
+                .collect(),
         }
     }
 
@@ -51,8 +54,12 @@ impl Requirement {
             Operator::NotIn => !listed(),
             Operator::Exists => value.is_some(),
             Operator::DoesNotExist => value.is_none(),
-            Operator::Gt => self.compare(value).is_some_and(|(label, bound)| label > bound),
-            Operator::Lt => self.compare(value).is_some_and(|(label, bound)| label < bound),
+            Operator::Gt => self
+                .compare(value)
+                .is_some_and(|(label, bound)| label > bound),
+            Operator::Lt => self
+                .compare(value)
+                .is_some_and(|(label, bound)| label < bound),
             Operator::Never => false,
         }
     }
@@ -73,7 +80,11 @@ impl Selector {
             return None;
         }
         let mut all = Self::equal(&selector["matchLabels"]);
-        all.0.extend(items(&selector["matchExpressions"]).iter().map(Requirement::read));
+        all.0.extend(
+            items(&selector["matchExpressions"])
+                .iter()
+                .map(Requirement::read),
+        );
         Some(all)
     }
 
@@ -115,11 +126,13 @@ impl Selector {
     /// For `matchFields` on `metadata.name`: the one name it asks for.
     pub(crate) fn single_name(&self) -> Option<&str> {
         match self.0.as_slice() {
-            [Requirement { key, operator: Operator::In, values }]
-                if key == "metadata.name" && values.len() == 1 =>
-            {
-                values.first().map(String::as_str)
-            }
+            [
+                Requirement {
+                    key,
+                    operator: Operator::In,
+                    values,
+                },
+            ] if key == "metadata.name" && values.len() == 1 => values.first().map(String::as_str),
             _ => None,
         }
     }
@@ -139,7 +152,9 @@ mod tests {
         assert_eq!(check(json!({})), Some(true));
         assert_eq!(check(json!({"matchLabels": {"a": "2"}})), Some(false));
         let expression = |operator: &str, values: Value| {
-            check(json!({"matchExpressions": [{"key": "a", "operator": operator, "values": values}]}))
+            check(
+                json!({"matchExpressions": [{"key": "a", "operator": operator, "values": values}]}),
+            )
         };
         assert_eq!(expression("In", json!(["1", "3"])), Some(true));
         assert_eq!(expression("NotIn", json!(["1"])), Some(false));

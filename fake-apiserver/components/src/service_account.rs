@@ -40,7 +40,12 @@ impl EachNamespace {
             "kind": "ServiceAccount",
             "metadata": { "name": "default" },
         });
-        Self::new("service-account-controller", SERVICE_ACCOUNTS, "default", object)
+        Self::new(
+            "service-account-controller",
+            SERVICE_ACCOUNTS,
+            "default",
+            object,
+        )
     }
 
     /// Keeps the certificate of the cluster's authority.
@@ -54,7 +59,12 @@ impl EachNamespace {
             },
             "data": { "ca.crt": pem },
         });
-        Self::new("root-ca-cert-publisher", CONFIG_MAPS, "kube-root-ca.crt", object)
+        Self::new(
+            "root-ca-cert-publisher",
+            CONFIG_MAPS,
+            "kube-root-ca.crt",
+            object,
+        )
     }
 
     fn new(

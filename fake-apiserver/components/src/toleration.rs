@@ -16,16 +16,27 @@ pub(crate) struct Taint {
 
 impl Taint {
     pub(crate) fn new(key: &str, value: &str, effect: &str) -> Self {
-        Self { key: key.to_owned(), value: value.to_owned(), effect: effect.to_owned() }
+        Self {
+            key: key.to_owned(),
+            value: value.to_owned(),
+            effect: effect.to_owned(),
+        }
     }
 
     pub(crate) fn read(taint: &Value) -> Self {
-        Self::new(text(&taint["key"]), text(&taint["value"]), text(&taint["effect"]))
+        Self::new(
+            text(&taint["key"]),
+            text(&taint["value"]),
+            text(&taint["effect"]),
+        )
     }
 
     /// Reads `spec.taints` of a node.
     pub(crate) fn read_all(node: &Value) -> Vec<Self> {
-        items(&node["spec"]["taints"]).iter().map(Self::read).collect()
+        items(&node["spec"]["taints"])
+            .iter()
+            .map(Self::read)
+            .collect()
     }
 
     /// Whether the scheduler keeps pods away from it.
@@ -70,12 +81,17 @@ impl Toleration {
 
 /// Whether every taint that keeps pods away is tolerated.
 pub(crate) fn tolerates_all(tolerations: &[Toleration], taints: &[Taint]) -> bool {
-    taints.iter().filter(|taint| taint.forbids()).all(|taint| tolerates(tolerations, taint))
+    taints
+        .iter()
+        .filter(|taint| taint.forbids())
+        .all(|taint| tolerates(tolerations, taint))
 }
 
 /// Whether one taint is tolerated.
 pub(crate) fn tolerates(tolerations: &[Toleration], taint: &Taint) -> bool {
-    tolerations.iter().any(|toleration| toleration.tolerates(taint))
+    tolerations
+        .iter()
+        .any(|toleration| toleration.tolerates(taint))
 }
 
 /// How long a pod may stay under `NoExecute` taints.
@@ -92,7 +108,10 @@ pub(crate) enum Stay {
 pub(crate) fn stay(tolerations: &[Toleration], taints: &[Taint]) -> Stay {
     let mut shortest: Option<i64> = None;
     for taint in taints.iter().filter(|taint| taint.effect == "NoExecute") {
-        let Some(used) = tolerations.iter().find(|toleration| toleration.tolerates(taint)) else {
+        let Some(used) = tolerations
+            .iter()
+            .find(|toleration| toleration.tolerates(taint))
+        else {
             return Stay::Not;
         };
         if let Some(seconds) = used.seconds {
@@ -102,6 +121,8 @@ pub(crate) fn stay(tolerations: &[Toleration], taints: &[Taint]) -> Stay {
     match shortest {
         None => Stay::Forever,
         // A negative time counts as zero: evict at once.
-        Some(seconds) => Stay::For(Duration::from_secs(u64::try_from(seconds).unwrap_or_default())),
+        Some(seconds) => Stay::For(Duration::from_secs(
+            u64::try_from(seconds).unwrap_or_default(),
+        )),
     }
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
-use crate::api::{Api, Component, Event, Resource, Status, WatchEvent};
+use crate::api::{Api, Component, Event, Request, Resource, Status, WatchEvent};
 use crate::cloud_node::CloudNode;
 use crate::daemonset::DaemonSets;
 use crate::deployment::Deployments;
@@ -38,13 +38,43 @@ const MISSING_RETRY: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PumpError {
     /// Components kept answering each other at one instant.
-    #[error(
-        "components are not quiescent after {rounds} rounds at {now}; last requests: {last}"
-    )]
-    Livelock { rounds: u32, now: Timestamp, last: String },
+    #[error("components are not quiescent after {rounds} rounds at {now}; last requests: {last}")]
+    Livelock {
+        rounds: u32,
+        now: Timestamp,
+        last: String,
+    },
     /// A component may not read what it watches, or the read failed.
     #[error("{component} cannot read {group}/{plural}: {code} {message}")]
-    Read { component: String, group: String, plural: String, code: u16, message: String },
+    Read {
+        component: String,
+        group: String,
+        plural: String,
+        code: u16,
+        message: String,
+    },
+}
+
+/// Refusals kept for [`Cluster::refusals`]: enough to name a missing rule; a component that is
+/// refused once is refused at every attempt.
+const REFUSALS_MAX: usize = 100;
+
+/// A request of a component that the server did not understand or allow.
+///
+/// Conflicts, absent objects, evictions that must wait and quotas are no refusals: clients meet
+/// them in ordinary life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub at: Timestamp,
+    /// The user name of the component.
+    pub user: String,
+    pub verb: &'static str,
+    /// `group/plural`, with the subresource behind a slash.
+    pub resource: String,
+    /// `namespace/name`.
+    pub object: String,
+    pub code: u16,
+    pub message: String,
 }
 
 /// All components of one cluster and the events that wait for them.
@@ -58,6 +88,7 @@ pub struct Cluster {
     polled: Option<u64>,
     order: Option<ChaCha8Rng>,
     last_requests: VecDeque<String>,
+    refusals: Vec<Refusal>,
 }
 
 /// What waits for one component.
@@ -81,7 +112,9 @@ struct Feed {
 
 impl std::fmt::Debug for Cluster {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Cluster").field("slots", &self.slots).finish_non_exhaustive()
+        f.debug_struct("Cluster")
+            .field("slots", &self.slots)
+            .finish_non_exhaustive()
     }
 }
 
@@ -112,6 +145,7 @@ impl Cluster {
             polled: None,
             order: options.order_seed.map(ChaCha8Rng::from_seed),
             last_requests: VecDeque::new(),
+            refusals: Vec::new(),
         }
     }
 
@@ -127,11 +161,21 @@ impl Cluster {
         self.kubelets.join_failures()
     }
 
+    /// Requests that were refused since the last call, oldest first; at most a hundred are kept.
+    /// Each means that a component and the server disagree.
+    pub fn refusals(&mut self) -> Vec<Refusal> {
+        std::mem::take(&mut self.refusals)
+    }
+
     /// Lets every component react to what has happened until all are quiescent at `now`, and
     /// answers when the next of them wants to be woken.
     ///
     /// Call it again at that time, after every [`Cluster::apply`], and after foreign writes.
-    pub fn pump(&mut self, now: Timestamp, api: &mut dyn Api) -> Result<Option<Timestamp>, PumpError> {
+    pub fn pump(
+        &mut self,
+        now: Timestamp,
+        api: &mut dyn Api,
+    ) -> Result<Option<Timestamp>, PumpError> {
         self.last_requests.clear();
         for _ in 0..ROUNDS_MAX {
             self.poll(api)?;
@@ -148,7 +192,12 @@ impl Cluster {
         Err(PumpError::Livelock {
             rounds: ROUNDS_MAX,
             now,
-            last: self.last_requests.iter().map(String::as_str).collect::<Vec<_>>().join("; "),
+            last: self
+                .last_requests
+                .iter()
+                .map(String::as_str)
+                .collect::<Vec<_>>()
+                .join("; "),
         })
     }
 
@@ -156,7 +205,9 @@ impl Cluster {
     pub fn wake_at(&self) -> Option<Timestamp> {
         // Missing resources are no reason to wake: they can only appear by a write, and whoever
         // writes pumps.
-        (0..self.slots.len()).filter_map(|index| self.component(index).wake_at()).min()
+        (0..self.slots.len())
+            .filter_map(|index| self.component(index).wake_at())
+            .min()
     }
 
     /// Delivers to one component all that waits for it and carries out its requests.
@@ -166,16 +217,42 @@ impl Cluster {
             let requests = self.component_mut(index).step(now, event);
             for request in requests {
                 let result = api.call(now, &request);
-                self.note(&request, result.as_ref().err());
+                self.note(now, &request, result.as_ref().err());
                 if request.id != NO_REPLY {
-                    let reply = Event::Reply { id: request.id, result };
+                    let reply = Event::Reply {
+                        id: request.id,
+                        result,
+                    };
                     self.slots[index].inbox.push_back(reply);
                 }
             }
         }
     }
 
-    fn note(&mut self, request: &crate::api::Request, error: Option<&Status>) {
+    fn note(&mut self, now: Timestamp, request: &Request, error: Option<&Status>) {
+        if let Some(status) = error
+            && is_refusal(status)
+            && self.refusals.len() < REFUSALS_MAX
+        {
+            let resource = &request.resource;
+            let sub = if request.subresource.is_empty() {
+                ""
+            } else {
+                "/"
+            };
+            self.refusals.push(Refusal {
+                at: now,
+                user: request.identity.user.to_string(),
+                verb: request.operation.verb(),
+                resource: format!(
+                    "{}/{}{sub}{}",
+                    resource.group, resource.plural, request.subresource
+                ),
+                object: format!("{}/{}", request.namespace, request.name),
+                code: status.code,
+                message: status.message.clone(),
+            });
+        }
         if self.last_requests.len() == REPORTED_REQUESTS {
             self.last_requests.pop_front();
         }
@@ -192,8 +269,9 @@ impl Cluster {
 
     /// Components with something to do, in the order in which they step.
     fn busy(&mut self) -> Vec<usize> {
-        let mut busy: Vec<usize> =
-            (0..self.slots.len()).filter(|index| !self.slots[*index].inbox.is_empty()).collect();
+        let mut busy: Vec<usize> = (0..self.slots.len())
+            .filter(|index| !self.slots[*index].inbox.is_empty())
+            .collect();
         if let Some(random) = &mut self.order {
             // Fisher-Yates; at most a dozen components, so the bias of a remainder is nil.
             for last in (1..busy.len()).rev() {
@@ -220,18 +298,29 @@ impl Cluster {
         if self.polled == Some(newest) {
             return Ok(());
         }
+        let touched = self.polled.and_then(|since| api.touched(since));
         self.polled = Some(newest);
         let mut changes: Vec<WatchEvent> = Vec::new();
-        let resources: Vec<Resource> = self.feeds.keys().copied().collect();
+        let followed = self.feeds.keys().copied();
+        let resources: Vec<Resource> = match &touched {
+            Some(touched) => followed
+                .filter(|resource| touched.contains(resource))
+                .collect(),
+            None => followed.collect(),
+        };
         for resource in resources {
             changes.extend(self.changes_of(resource, api)?);
         }
         changes.sort_by_key(|change| change.revision);
         for change in changes {
-            let Some(feed) = self.feeds.get_mut(&change.resource) else { continue };
+            let Some(feed) = self.feeds.get_mut(&change.resource) else {
+                continue;
+            };
             feed.since = feed.since.max(change.revision);
             for index in &feed.followers {
-                self.slots[*index].inbox.push_back(Event::Watch(change.clone()));
+                self.slots[*index]
+                    .inbox
+                    .push_back(Event::Watch(change.clone()));
             }
         }
         for feed in self.feeds.values_mut() {
@@ -246,7 +335,9 @@ impl Cluster {
         api: &mut dyn Api,
     ) -> Result<Vec<WatchEvent>, PumpError> {
         let feed = &self.feeds[&resource];
-        let Some(first) = feed.followers.first().copied() else { return Ok(Vec::new()) };
+        let Some(first) = feed.followers.first().copied() else {
+            return Ok(Vec::new());
+        };
         match api.changes(self.component(first).identity(), resource, feed.since) {
             Ok(changes) => Ok(changes),
             // 410: the position is older than the compaction floor. List again for everybody.
@@ -307,7 +398,9 @@ impl Cluster {
             .map(|(resource, _)| *resource)
             .collect();
         for resource in due {
-            let Some(feed) = self.feeds.get_mut(&resource) else { continue };
+            let Some(feed) = self.feeds.get_mut(&resource) else {
+                continue;
+            };
             feed.retry_at = None;
             for index in std::mem::take(&mut feed.missing) {
                 self.start(index, resource, now, api)?;
@@ -327,7 +420,9 @@ impl Cluster {
             Ok((objects, revision)) => {
                 let feed = self.feeds.entry(resource).or_default();
                 feed.since = feed.since.max(revision);
-                self.slots[index].inbox.push_back(Event::Listed { resource, objects });
+                self.slots[index]
+                    .inbox
+                    .push_back(Event::Listed { resource, objects });
                 Ok(true)
             }
             Err(status) if status.code == 404 => Ok(false),
@@ -344,6 +439,13 @@ impl Cluster {
             message: status.message.clone(),
         }
     }
+}
+
+/// Whether an answer means that the request should never have been made like this.
+fn is_refusal(status: &Status) -> bool {
+    let quota = status.code == 403 && status.message.contains("exceeded quota");
+    let ending = status.code == 403 && status.message.contains("being terminated");
+    !matches!(status.code, 404 | 409 | 410 | 429) && !quota && !ending
 }
 
 /// Components with a type of their own, because facts reach them.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::api::Resource;
+use crate::api::{Api, Resource};
 use crate::host::{AgentPoolHost, HostFact, JoinFailure};
 use crate::kinds::{
     CONFIG_MAPS, DAEMON_SETS, DEPLOYMENTS, LEASES, NAMESPACES, NODES, PDBS, PODS, REPLICA_SETS,
@@ -37,7 +37,11 @@ fn deployment(name: &str, replicas: i64) -> Value {
 }
 
 fn names(world: &World, resource: Resource) -> Vec<String> {
-    world.api.all(resource).map(|value| text(&value["metadata"]["name"]).to_owned()).collect()
+    world
+        .api
+        .all(resource)
+        .map(|value| text(&value["metadata"]["name"]).to_owned())
+        .collect()
 }
 
 fn phases(world: &World) -> Vec<String> {
@@ -45,7 +49,11 @@ fn phases(world: &World) -> Vec<String> {
         .api
         .all(PODS)
         .map(|pod| {
-            format!("{} {}", text(&pod["status"]["phase"]), text(&pod["spec"]["nodeName"]))
+            format!(
+                "{} {}",
+                text(&pod["status"]["phase"]),
+                text(&pod["spec"]["nodeName"])
+            )
         })
         .collect()
 }
@@ -96,13 +104,22 @@ fn each_corruption_keeps_the_host_out() {
         corrupt("0123456789abcdef", "fedcba9876543210"),
         JoinFailure::TokenRefused("the secret of token id abcdef does not match".to_owned())
     );
-    assert!(matches!(corrupt("abcdef.", "ghijkl."), JoinFailure::TokenRefused(_)));
+    assert!(matches!(
+        corrupt("abcdef.", "ghijkl."),
+        JoinFailure::TokenRefused(_)
+    ));
     assert!(matches!(
         corrupt("kubernetes.azure.com/mode", "kubernetes.io/mode"),
         JoinFailure::InvalidLabel(_)
     ));
-    assert!(matches!(corrupt("unregistered:", "unregistered="), JoinFailure::InvalidTaint(_)));
-    assert!(matches!(corrupt("--max-pods=250", "--max-pods=-1"), JoinFailure::InvalidMaxPods(_)));
+    assert!(matches!(
+        corrupt("unregistered:", "unregistered="),
+        JoinFailure::InvalidTaint(_)
+    ));
+    assert!(matches!(
+        corrupt("--max-pods=250", "--max-pods=-1"),
+        JoinFailure::InvalidMaxPods(_)
+    ));
 }
 
 #[test]
@@ -113,12 +130,26 @@ fn a_deployment_is_created_scaled_and_deleted_as_recorded() {
     world.run(SECOND);
     world.create(DEPLOYMENTS, "default", deployment("web", 3));
     world.run(5 * SECOND);
-    world.patch(DEPLOYMENTS, "default", "web", json!({ "spec": { "replicas": 0 } }));
+    world.patch(
+        DEPLOYMENTS,
+        "default",
+        "web",
+        json!({ "spec": { "replicas": 0 } }),
+    );
     world.run(5 * SECOND);
-    world.delete(DEPLOYMENTS, "default", "web", json!({ "propagationPolicy": "Background" }));
+    world.delete(
+        DEPLOYMENTS,
+        "default",
+        "web",
+        json!({ "propagationPolicy": "Background" }),
+    );
     world.run(SECOND);
     assert!(names(&world, REPLICA_SETS).is_empty());
-    let actors = ["deployment-controller", "replicaset-controller", "generic-garbage-collector"];
+    let actors = [
+        "deployment-controller",
+        "replicaset-controller",
+        "generic-garbage-collector",
+    ];
     insta::assert_snapshot!(world.writes_of(&actors).join("\n"));
     insta::assert_snapshot!("events", world.events().join("\n"));
 }
@@ -139,7 +170,10 @@ fn a_template_change_rolls_through() {
     world.run(30 * SECOND);
     let web = world.get(DEPLOYMENTS, "default", "web");
     assert_eq!(web["status"]["updatedReplicas"], 4, "{web}");
-    assert_eq!(web["metadata"]["annotations"]["deployment.kubernetes.io/revision"], "2");
+    assert_eq!(
+        web["metadata"]["annotations"]["deployment.kubernetes.io/revision"],
+        "2"
+    );
     let progressing = crate::object::condition(web, "Progressing").expect("it is there");
     assert_eq!(progressing["reason"], "NewReplicaSetAvailable");
     let images: Vec<&str> = world
@@ -148,8 +182,11 @@ fn a_template_change_rolls_through() {
         .map(|pod| text(&pod["spec"]["containers"][0]["image"]))
         .collect();
     assert_eq!(images, ["nginx:2"; 4]);
-    let scaled: Vec<String> =
-        world.events().into_iter().filter(|event| event.starts_with("Scaling")).collect();
+    let scaled: Vec<String> = world
+        .events()
+        .into_iter()
+        .filter(|event| event.starts_with("Scaling"))
+        .collect();
     insta::assert_debug_snapshot!(scaled);
 }
 
@@ -160,7 +197,12 @@ fn a_vanished_machine_takes_node_and_pods_with_it() {
     world.start(host("n1"));
     world.run(10 * SECOND);
     world.patch(NODES, "", "n1", json!({ "spec": { "taints": null } }));
-    world.patch(NODES, "", "other", json!({ "spec": { "unschedulable": true } }));
+    world.patch(
+        NODES,
+        "",
+        "other",
+        json!({ "spec": { "unschedulable": true } }),
+    );
     world.create(DEPLOYMENTS, "default", deployment("web", 1));
     world.run(5 * SECOND);
     assert_eq!(phases(&world), ["Running n1"]);
@@ -168,7 +210,10 @@ fn a_vanished_machine_takes_node_and_pods_with_it() {
     world.stop("azure:///n1");
     let stopped = world.now;
     world.run(49 * SECOND);
-    assert_eq!(condition_status(world.get(NODES, "", "n1"), "Ready"), "True");
+    assert_eq!(
+        condition_status(world.get(NODES, "", "n1"), "Ready"),
+        "True"
+    );
     world.run(6 * SECOND);
     let lost = world.api.get(NODES, "", "n1");
     // The cloud side looks every five seconds and takes the node away once it is not ready.
@@ -180,7 +225,10 @@ fn a_vanished_machine_takes_node_and_pods_with_it() {
     // The pod garbage collector has failed the old pod; its successor finds no node.
     assert_eq!(phases(&world), ["Pending "]);
     let writes = world.writes_of(&["node-controller", "pod-garbage-collector"]);
-    let gc: Vec<&String> = writes.iter().filter(|line| line.contains("DeletionByPodGC")).collect();
+    let gc: Vec<&String> = writes
+        .iter()
+        .filter(|line| line.contains("DeletionByPodGC"))
+        .collect();
     assert_eq!(gc.len(), 1);
 }
 
@@ -203,7 +251,9 @@ fn a_silent_node_is_tainted_and_its_pods_evicted() {
     world.create(PODS, "default", patient);
     world.run(5 * SECOND);
     // Somebody breaks the host but the cloud still knows the machine: only the kubelet is silent.
-    let fact = HostFact::Stopped { provider_id: "azure:///n1".to_owned() };
+    let fact = HostFact::Stopped {
+        provider_id: "azure:///n1".to_owned(),
+    };
     world.cluster.apply(world.now, &fact);
     world.start({
         let mut again = host("n1-other");
@@ -218,9 +268,15 @@ fn a_silent_node_is_tainted_and_its_pods_evicted() {
         .collect();
     assert_eq!(
         taints,
-        ["node.kubernetes.io/unreachable:NoSchedule", "node.kubernetes.io/unreachable:NoExecute"]
+        [
+            "node.kubernetes.io/unreachable:NoSchedule",
+            "node.kubernetes.io/unreachable:NoExecute"
+        ]
     );
-    assert_eq!(condition_status(world.get(PODS, "default", "patient"), "Ready"), "False");
+    assert_eq!(
+        condition_status(world.get(PODS, "default", "patient"), "Ready"),
+        "False"
+    );
     world.run(Duration::from_secs(301));
     let patient = world.get(PODS, "default", "patient");
     assert_eq!(condition_status(patient, "DisruptionTarget"), "True");
@@ -241,7 +297,10 @@ fn termination_honours_the_grace_period() {
     assert!(world.api.get(PODS, "default", "p").is_some());
     world.run(Duration::from_millis(200));
     assert!(world.api.get(PODS, "default", "p").is_none());
-    assert_eq!(world.now - begun, jiff::Span::new().milliseconds(600).fieldwise());
+    assert_eq!(
+        world.now - begun,
+        jiff::Span::new().milliseconds(600).fieldwise()
+    );
     insta::assert_snapshot!(world.writes_of(&["n1"]).join("\n"));
 }
 
@@ -252,10 +311,16 @@ fn devices_appear_after_the_node_is_ready() {
     gpu.gpu_count = 4;
     world.start(gpu);
     world.run(5 * SECOND);
-    assert_eq!(condition_status(world.get(NODES, "", "gpu"), "Ready"), "True");
+    assert_eq!(
+        condition_status(world.get(NODES, "", "gpu"), "Ready"),
+        "True"
+    );
     assert!(world.get(NODES, "", "gpu")["status"]["allocatable"]["nvidia.com/gpu"].is_null());
     world.run(5 * SECOND);
-    assert_eq!(world.get(NODES, "", "gpu")["status"]["allocatable"]["nvidia.com/gpu"], "4");
+    assert_eq!(
+        world.get(NODES, "", "gpu")["status"]["allocatable"]["nvidia.com/gpu"],
+        "4"
+    );
 }
 
 #[test]
@@ -265,7 +330,11 @@ fn agent_pool_hosts_need_no_bootstrap_data() {
     system.custom_data = String::new();
     system.agent_pool = Some(AgentPoolHost {
         labels: [("kubernetes.azure.com/mode".to_owned(), "system".to_owned())].into(),
-        taints: vec![("CriticalAddonsOnly".into(), "true".into(), "NoSchedule".into())],
+        taints: vec![(
+            "CriticalAddonsOnly".into(),
+            "true".into(),
+            "NoSchedule".into(),
+        )],
         max_pods: 110,
         kubelet_version: "1.34.2".to_owned(),
     });
@@ -273,8 +342,14 @@ fn agent_pool_hosts_need_no_bootstrap_data() {
     world.run(10 * SECOND);
     let node = world.get(NODES, "", "aks-system-1");
     assert_eq!(node["spec"]["providerID"], "azure:///aks-system-1");
-    assert_eq!(node["metadata"]["labels"]["kubernetes.azure.com/mode"], "system");
-    assert_eq!(node["metadata"]["labels"]["node.kubernetes.io/instance-type"], "Standard_D2s_v5");
+    assert_eq!(
+        node["metadata"]["labels"]["kubernetes.azure.com/mode"],
+        "system"
+    );
+    assert_eq!(
+        node["metadata"]["labels"]["node.kubernetes.io/instance-type"],
+        "Standard_D2s_v5"
+    );
     assert_eq!(items(&node["spec"]["taints"]).len(), 1);
 }
 
@@ -290,7 +365,10 @@ fn a_scheduled_event_becomes_a_condition() {
     };
     world.cluster.apply(world.now, &fact);
     world.pump();
-    assert_eq!(condition_status(world.get(NODES, "", "spot"), "PreemptionScheduled"), "True");
+    assert_eq!(
+        condition_status(world.get(NODES, "", "spot"), "PreemptionScheduled"),
+        "True"
+    );
 }
 
 #[test]
@@ -314,8 +392,13 @@ fn a_budget_counts_healthy_pods() {
     world.run(5 * SECOND);
     let summary = |name: &str| {
         let status = &world.get(PDBS, "default", name)["status"];
-        ["expectedPods", "desiredHealthy", "currentHealthy", "disruptionsAllowed"]
-            .map(|field| status[field].as_i64().expect("a number"))
+        [
+            "expectedPods",
+            "desiredHealthy",
+            "currentHealthy",
+            "disruptionsAllowed",
+        ]
+        .map(|field| status[field].as_i64().expect("a number"))
     };
     assert_eq!(summary("least"), [3, 2, 3, 1]);
     assert_eq!(summary("share"), [3, 1, 3, 2]);
@@ -330,9 +413,17 @@ fn deletion_follows_owners_in_the_foreground_and_spares_orphans() {
         world.patch(NODES, "", "n1", json!({ "spec": { "taints": null } }));
         world.create(DEPLOYMENTS, "default", deployment("web", 2));
         world.run(5 * SECOND);
-        world.delete(DEPLOYMENTS, "default", "web", json!({ "propagationPolicy": policy }));
+        world.delete(
+            DEPLOYMENTS,
+            "default",
+            "web",
+            json!({ "propagationPolicy": policy }),
+        );
         world.run(5 * SECOND);
-        assert!(world.api.get(DEPLOYMENTS, "default", "web").is_none(), "{policy}");
+        assert!(
+            world.api.get(DEPLOYMENTS, "default", "web").is_none(),
+            "{policy}"
+        );
         assert_eq!(names(&world, PODS).len(), pods_left, "{policy}");
         let sets = world.api.all(REPLICA_SETS).count();
         assert_eq!(sets, usize::from(policy == "Orphan"), "{policy}");
@@ -349,7 +440,10 @@ fn a_namespace_gets_its_defaults_and_empties_before_it_goes() {
     world.create(NAMESPACES, "", body);
     world.pump();
     assert!(world.api.get(SERVICE_ACCOUNTS, "team", "default").is_some());
-    assert_eq!(world.get(CONFIG_MAPS, "team", "kube-root-ca.crt")["data"]["ca.crt"], CA);
+    assert_eq!(
+        world.get(CONFIG_MAPS, "team", "kube-root-ca.crt")["data"]["ca.crt"],
+        CA
+    );
     world.create(PODS, "team", pod("p", "100m", "64Mi"));
     world.run(SECOND);
     world.delete(NAMESPACES, "", "team", json!({}));
@@ -414,4 +508,71 @@ fn an_idle_cluster_asks_for_nothing() {
     world.start(host("n1"));
     world.run(60 * SECOND);
     assert_eq!(world.pump(), None);
+}
+
+#[test]
+fn forgotten_history_is_listed_again() {
+    let mut world = World::new();
+    world.create(NODES, "", node("n1", "4", "16Gi"));
+    world.run(SECOND);
+    world.create(DEPLOYMENTS, "default", deployment("web", 2));
+    world.api.floor = world.api.revision();
+    world.run(SECOND);
+    assert_eq!(phases(&world), ["Pending n1", "Pending n1"]);
+}
+
+#[test]
+fn a_server_that_forgets_is_named_as_a_livelock() {
+    let mut world = World::new();
+    world.api.forgets_status = true;
+    world.create(DEPLOYMENTS, "default", deployment("web", 1));
+    let error = world
+        .cluster
+        .pump(world.now, &mut world.api)
+        .expect_err("no end");
+    let text = error.to_string();
+    assert!(
+        text.contains("not quiescent") && text.contains("deployments"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_machine_that_restarts_takes_its_node_over() {
+    let mut world = World::new();
+    world.start(host("n1"));
+    world.run(10 * SECOND);
+    world.patch(NODES, "", "n1", json!({ "spec": { "taints": null } }));
+    world.create(PODS, "default", pod("p", "100m", "64Mi"));
+    world.run(5 * SECOND);
+    let uid = world.get(NODES, "", "n1")["metadata"]["uid"].clone();
+    world.stop("azure:///n1");
+    world.run(3 * SECOND);
+    world.start(host("n1"));
+    world.run(3 * SECOND);
+    assert_eq!(
+        condition_status(world.get(NODES, "", "n1"), "Ready"),
+        "False"
+    );
+    world.run(10 * SECOND);
+    assert_eq!(
+        condition_status(world.get(NODES, "", "n1"), "Ready"),
+        "True"
+    );
+    assert_eq!(world.get(NODES, "", "n1")["metadata"]["uid"], uid);
+    assert_eq!(phases(&world), ["Running n1"]);
+    assert_eq!(
+        condition_status(world.get(PODS, "default", "p"), "Ready"),
+        "True"
+    );
+}
+
+#[test]
+fn refusals_are_reported() {
+    let mut world = World::new();
+    assert!(world.cluster.refusals().is_empty());
+    world.start(host("n1"));
+    world.create(DEPLOYMENTS, "default", deployment("web", 2));
+    world.run(30 * SECOND);
+    assert_eq!(world.cluster.refusals(), []);
 }

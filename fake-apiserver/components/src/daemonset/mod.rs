@@ -12,7 +12,9 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use self::placement::{NodeView, Wish};
-use crate::api::{Change, Component, Event, Identity, Object, Operation, Request, Resource, Status};
+use crate::api::{
+    Change, Component, Event, Identity, Object, Operation, Request, Resource, Status,
+};
 use crate::deployment::hash;
 use crate::events::{About, Recorder, normal, warning};
 use crate::kinds::{CONTROLLER_REVISIONS, DAEMON_SETS, NODES, PODS, identities};
@@ -138,7 +140,9 @@ impl DaemonSets {
     }
 
     fn sync(&mut self, now: Timestamp, key: &Key) {
-        let Some(set) = self.sets.get(key) else { return };
+        let Some(set) = self.sets.get(key) else {
+            return;
+        };
         if set.awaited > 0 {
             return;
         }
@@ -150,7 +154,9 @@ impl DaemonSets {
     }
 
     fn record_revision(&mut self, key: &Key) {
-        let Some(set) = self.sets.get_mut(key) else { return };
+        let Some(set) = self.sets.get_mut(key) else {
+            return;
+        };
         if std::mem::replace(&mut set.recorded, true) {
             return;
         }
@@ -179,7 +185,9 @@ impl DaemonSets {
     }
 
     fn manage(&mut self, key: &Key) {
-        let Some(set) = self.sets.get(key) else { return };
+        let Some(set) = self.sets.get(key) else {
+            return;
+        };
         let mut by_node: BTreeMap<&str, Vec<(&String, &PodView)>> = BTreeMap::new();
         for (uid, pod) in self.pods.owned(set.object.uid()) {
             by_node.entry(&pod.target).or_default().push((uid, pod));
@@ -216,10 +224,16 @@ impl DaemonSets {
             return Vec::new();
         }
         let active = self.pods.active(set.object.uid());
-        let wanted = self.nodes.iter().filter(|(n, node)| set.wish.judge(n, node).should_run);
+        let wanted = self
+            .nodes
+            .iter()
+            .filter(|(n, node)| set.wish.judge(n, node).should_run);
         let wanted = wanted.count();
         let ready = active.iter().filter(|(_, pod)| pod.ready).count();
-        let mut spare = set.wish.max_unavailable(wanted).saturating_sub(wanted.saturating_sub(ready));
+        let mut spare = set
+            .wish
+            .max_unavailable(wanted)
+            .saturating_sub(wanted.saturating_sub(ready));
         let mut old: Vec<&(&String, &PodView)> = active
             .iter()
             .filter(|(_, pod)| pod.labels.get(HASH).is_none_or(|hash| *hash != set.hash))
@@ -237,7 +251,9 @@ impl DaemonSets {
     }
 
     fn act(&mut self, key: &Key, create: &[String], delete: Vec<(String, Key)>) {
-        let Some(set) = self.sets.get_mut(key) else { return };
+        let Some(set) = self.sets.get_mut(key) else {
+            return;
+        };
         set.awaited += create.len() + delete.len();
         let object = set.object.clone();
         let hash = set.hash.clone();
@@ -251,12 +267,21 @@ impl DaemonSets {
             let target = Target::new(PODS, &pod.namespace, &pod.name);
             let id = self.out.ask(target, delete_plain());
             self.pods.mark_deleting(&uid);
-            self.asked.insert(id, Asked::Delete { set: key.clone(), uid, name: pod.name });
+            self.asked.insert(
+                id,
+                Asked::Delete {
+                    set: key.clone(),
+                    uid,
+                    name: pod.name,
+                },
+            );
         }
     }
 
     fn update_status(&mut self, now: Timestamp, key: &Key) {
-        let Some(set) = self.sets.get_mut(key) else { return };
+        let Some(set) = self.sets.get_mut(key) else {
+            return;
+        };
         let value = set.object.value();
         let fits: BTreeMap<&str, bool> = self
             .nodes
@@ -280,11 +305,15 @@ impl DaemonSets {
     }
 
     fn reply(&mut self, now: Timestamp, id: u64, result: Result<Object, Status>) {
-        let Some(asked) = self.asked.remove(&id) else { return };
+        let Some(asked) = self.asked.remove(&id) else {
+            return;
+        };
         let key = match &asked {
             Asked::Create(key) | Asked::Status(key) | Asked::Delete { set: key, .. } => key.clone(),
         };
-        let Some(set) = self.sets.get_mut(&key) else { return };
+        let Some(set) = self.sets.get_mut(&key) else {
+            return;
+        };
         let about = About::new("apps/v1", "DaemonSet", set.object.value());
         if !matches!(asked, Asked::Status(_)) {
             set.awaited = set.awaited.saturating_sub(1);
@@ -380,7 +409,11 @@ impl Component for DaemonSets {
     fn wake_at(&self) -> Option<Timestamp> {
         // Sets are synced once all that waits has been taken in, as a work queue does.
         let timer = self.timers.first().map(|(at, _)| *at);
-        if self.dirty.is_empty() { timer } else { Some(self.now) }
+        if self.dirty.is_empty() {
+            timer
+        } else {
+            Some(self.now)
+        }
     }
 }
 

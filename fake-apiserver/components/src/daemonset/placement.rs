@@ -18,7 +18,10 @@ pub(super) struct NodeView {
 
 impl NodeView {
     pub(super) fn read(node: &Value) -> Self {
-        Self { labels: labels(node), taints: Taint::read_all(node) }
+        Self {
+            labels: labels(node),
+            taints: Taint::read_all(node),
+        }
     }
 }
 
@@ -43,17 +46,20 @@ pub(super) struct Fit {
 impl Wish {
     pub(super) fn read(set: &Value) -> Self {
         let spec = &set["spec"]["template"]["spec"];
-        let required = &spec["affinity"]["nodeAffinity"]
-            ["requiredDuringSchedulingIgnoredDuringExecution"];
+        let required =
+            &spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
         let term = |term: &Value| {
             (
                 Selector::expressions(&term["matchExpressions"]),
                 Selector::expressions(&term["matchFields"]),
             )
         };
-        let terms = required
-            .is_object()
-            .then(|| items(&required["nodeSelectorTerms"]).iter().map(term).collect());
+        let terms = required.is_object().then(|| {
+            items(&required["nodeSelectorTerms"])
+                .iter()
+                .map(term)
+                .collect()
+        });
         let with_defaults = json!({ "tolerations": tolerations(spec) });
         Self {
             selector: Selector::equal(&spec["nodeSelector"]),
@@ -90,7 +96,9 @@ impl Wish {
         let number = match self.max_unavailable.as_u64() {
             Some(number) => usize::try_from(number).unwrap_or(usize::MAX),
             None => {
-                let percent = text(&self.max_unavailable).trim_end_matches('%').parse::<usize>();
+                let percent = text(&self.max_unavailable)
+                    .trim_end_matches('%')
+                    .parse::<usize>();
                 percent.map_or(1, |percent| (wanted * percent).div_ceil(100))
             }
         };
@@ -127,8 +135,8 @@ pub(super) fn pod_body(set: &Value, node: &str, hash: &str) -> Value {
     let mut spec = template["spec"].clone();
     spec["tolerations"] = Value::Array(tolerations(&template["spec"]));
     let field = json!([{ "key": "metadata.name", "operator": "In", "values": [node] }]);
-    let required = &mut spec["affinity"]["nodeAffinity"]
-        ["requiredDuringSchedulingIgnoredDuringExecution"];
+    let required =
+        &mut spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
     match required["nodeSelectorTerms"].as_array_mut() {
         Some(terms) => {
             for term in terms {

@@ -1,6 +1,7 @@
 //! The Deployment controller (kubernetes/kubernetes `pkg/controller/deployment`).
 
 pub(crate) mod hash;
+mod replies;
 mod rollout;
 mod sets;
 mod status;
@@ -13,8 +14,8 @@ use serde_json::{Value, json};
 
 use self::rollout::Plan;
 use self::sets::{DESIRED, MAX, REVISION, SetView, sort_old_first};
-use crate::api::{Change, Component, Event, Identity, Object, Operation, Request, Resource, Status};
-use crate::events::{About, Recorder, normal, warning};
+use crate::api::{Change, Component, Event, Identity, Object, Operation, Request, Resource};
+use crate::events::Recorder;
 use crate::kinds::{DEPLOYMENTS, REPLICA_SETS, identities};
 use crate::object::{Key, controller_of, is_deleting, number, owner_reference, revision, text};
 use crate::outbox::{Outbox, Target, delete_plain};
@@ -33,8 +34,16 @@ struct DeploymentView {
 
 #[derive(Debug)]
 enum Asked {
-    CreateSet { deployment: Key, replicas: i64 },
-    ScaleSet { deployment: Key, set: String, from: i64, to: i64 },
+    CreateSet {
+        deployment: Key,
+        replicas: i64,
+    },
+    ScaleSet {
+        deployment: Key,
+        set: String,
+        from: i64,
+        to: i64,
+    },
     /// A change of a set that nobody is told about.
     TouchSet(Key),
     Status(Key),
@@ -93,7 +102,11 @@ impl Deployments {
             }
             _ => {
                 self.by_uid.insert(object.uid().to_owned(), key.clone());
-                let view = DeploymentView { object: object.clone(), awaited: 0, sent: None };
+                let view = DeploymentView {
+                    object: object.clone(),
+                    awaited: 0,
+                    sent: None,
+                };
                 self.wanted.insert(key.clone(), view);
             }
         }
@@ -101,7 +114,9 @@ impl Deployments {
     }
 
     fn see_set(&mut self, change: Change, object: &Object) {
-        let Some(owner) = controller_of(object.value()) else { return };
+        let Some(owner) = controller_of(object.value()) else {
+            return;
+        };
         if owner.kind != "Deployment" {
             return;
         }
@@ -133,7 +148,9 @@ impl Deployments {
 
     /// One pass: at most one step of the rollout, then the status.
     fn sync(&mut self, now: Timestamp, key: &Key) {
-        let Some(view) = self.wanted.get(key) else { return };
+        let Some(view) = self.wanted.get(key) else {
+            return;
+        };
         if view.awaited > 0 {
             return;
         }
@@ -177,8 +194,13 @@ impl Deployments {
     }
 
     fn sorted_sets(&self, uid: &str) -> Vec<SetView> {
-        let mut sets: Vec<SetView> =
-            self.sets.get(uid).into_iter().flat_map(BTreeMap::values).cloned().collect();
+        let mut sets: Vec<SetView> = self
+            .sets
+            .get(uid)
+            .into_iter()
+            .flat_map(BTreeMap::values)
+            .cloned()
+            .collect();
         sort_old_first(&mut sets);
         sets
     }
@@ -188,7 +210,14 @@ impl Deployments {
         let body = new_set(deployment, sets, replicas);
         let target = Target::new(REPLICA_SETS, &key.namespace, "");
         let id = self.out.ask(target, Operation::Create(body));
-        self.wait(key, id, Asked::CreateSet { deployment: key.clone(), replicas });
+        self.wait(
+            key,
+            id,
+            Asked::CreateSet {
+                deployment: key.clone(),
+                replicas,
+            },
+        );
     }
 
     fn wait(&mut self, key: &Key, id: u64, asked: Asked) {
@@ -217,7 +246,16 @@ impl Deployments {
         let target = Target::new(REPLICA_SETS, &key.namespace, set.name());
         let id = self.out.ask(target, Operation::Update(body));
         let (set, from) = (set.name().to_owned(), set.replicas);
-        self.wait(key, id, Asked::ScaleSet { deployment: key.clone(), set, from, to });
+        self.wait(
+            key,
+            id,
+            Asked::ScaleSet {
+                deployment: key.clone(),
+                set,
+                from,
+                to,
+            },
+        );
     }
 
     /// Gives the set of the current template the newest revision: after a rollback it is an old
@@ -234,7 +272,9 @@ impl Deployments {
 
     /// Deletes sets beyond `revisionHistoryLimit`, the oldest first.
     fn clean_up(&mut self, key: &Key, deployment: &Value, sets: &[SetView], newest: Option<usize>) {
-        let limit = deployment["spec"]["revisionHistoryLimit"].as_u64().unwrap_or(10);
+        let limit = deployment["spec"]["revisionHistoryLimit"]
+            .as_u64()
+            .unwrap_or(10);
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let mut old: Vec<&SetView> = sets
             .iter()
@@ -251,7 +291,9 @@ impl Deployments {
     }
 
     fn update_status(&mut self, now: Timestamp, key: &Key, sets: &[SetView]) {
-        let Some(view) = self.wanted.get_mut(key) else { return };
+        let Some(view) = self.wanted.get_mut(key) else {
+            return;
+        };
         let deployment = view.object.value();
         let newest = sets.iter().find(|set| set.has_template_of(deployment));
         let (status, deadline) = status::of(now, deployment, sets, newest);
@@ -279,105 +321,6 @@ impl Deployments {
         let target = Target::new(DEPLOYMENTS, &key.namespace, &key.name).status();
         let id = self.out.ask(target, Operation::Update(body));
         self.asked.insert(id, Asked::Status(key.clone()));
-    }
-
-    fn reply(&mut self, now: Timestamp, id: u64, result: Result<Object, Status>) {
-        let Some(asked) = self.asked.remove(&id) else { return };
-        match asked {
-            Asked::Status(key) => match result {
-                Ok(object) => self.see_deployment(Change::Modified, &object),
-                // A conflict: the newer state is on its way and syncs again.
-                Err(_) => {
-                    if let Some(view) = self.wanted.get_mut(&key) {
-                        view.sent = None;
-                    }
-                }
-            },
-            Asked::Progress(key) => {
-                if let Some(view) = self.wanted.get_mut(&key) {
-                    view.awaited = view.awaited.saturating_sub(1);
-                }
-                if let Ok(object) = result {
-                    self.see_deployment(Change::Modified, &object);
-                }
-                self.dirty.insert(key);
-            }
-            Asked::TouchSet(key) => self.set_changed(&key, &result),
-            Asked::CreateSet { deployment, replicas } => {
-                self.set_changed(&deployment, &result);
-                self.set_created(now, &deployment, replicas, result);
-            }
-            Asked::ScaleSet { deployment, set, from, to } => {
-                self.set_changed(&deployment, &result);
-                if result.is_ok() && from != to {
-                    self.say_scaled(now, &deployment, &set, from, to);
-                }
-            }
-        }
-    }
-
-    fn set_changed(&mut self, key: &Key, result: &Result<Object, Status>) {
-        if let Some(view) = self.wanted.get_mut(key) {
-            view.awaited = view.awaited.saturating_sub(1);
-        }
-        if let Ok(object) = result {
-            self.see_set(Change::Modified, object);
-            self.dirty.insert(key.clone());
-        }
-    }
-
-    fn set_created(
-        &mut self,
-        now: Timestamp,
-        key: &Key,
-        replicas: i64,
-        result: Result<Object, Status>,
-    ) {
-        let Some(view) = self.wanted.get_mut(key) else { return };
-        match result {
-            Ok(set) => {
-                let status = status::set_created(now, view.object.value(), set.name());
-                let mut body = view.object.value().clone();
-                body["status"] = status;
-                let revision = &set.value()["metadata"]["annotations"][REVISION];
-                if !body["metadata"]["annotations"].is_object() {
-                    body["metadata"]["annotations"] = json!({});
-                }
-                body["metadata"]["annotations"][REVISION] = revision.clone();
-                let target = Target::new(DEPLOYMENTS, &key.namespace, &key.name).status();
-                let id = self.out.ask(target, Operation::Update(body));
-                // The next pass judges the deployment with this condition.
-                self.wait(key, id, Asked::Progress(key.clone()));
-                if replicas > 0 {
-                    self.say_scaled(now, key, set.name(), 0, replicas);
-                }
-            }
-            Err(status) if status.code == 409 => {
-                // Another set has the name: hash again with a higher count.
-                let count = number(&view.object.value()["status"]["collisionCount"]) + 1;
-                let mut body = view.object.value().clone();
-                body["status"]["collisionCount"] = json!(count);
-                let target = Target::new(DEPLOYMENTS, &key.namespace, &key.name).status();
-                let id = self.out.ask(target, Operation::Update(body));
-                self.asked.insert(id, Asked::Status(key.clone()));
-            }
-            Err(status) => {
-                let about = About::new("apps/v1", "Deployment", view.object.value());
-                let message = format!("Failed to create new replica set: {}", status.message);
-                let note = warning("ReplicaSetCreateError", &message);
-                self.events.write(&mut self.out, now, &about, note);
-                self.timers.insert((now + CREATE_RETRY, key.clone()));
-            }
-        }
-    }
-
-    fn say_scaled(&mut self, now: Timestamp, key: &Key, set: &str, from: i64, to: i64) {
-        let Some(view) = self.wanted.get(key) else { return };
-        let about = About::new("apps/v1", "Deployment", view.object.value());
-        let direction = if to > from { "up" } else { "down" };
-        let message = format!("Scaled {direction} replica set {set} from {from} to {to}");
-        let note = normal("ScalingReplicaSet", &message);
-        self.events.write(&mut self.out, now, &about, note);
     }
 
     fn listed(&mut self, resource: Resource, objects: &[Object]) {
@@ -466,6 +409,10 @@ impl Component for Deployments {
     fn wake_at(&self) -> Option<Timestamp> {
         // Dirty keys are synced once all that waits has been taken in, as a work queue does.
         let timer = self.timers.first().map(|(at, _)| *at);
-        if self.dirty.is_empty() { timer } else { Some(self.now) }
+        if self.dirty.is_empty() {
+            timer
+        } else {
+            Some(self.now)
+        }
     }
 }

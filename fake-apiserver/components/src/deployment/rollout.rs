@@ -9,7 +9,9 @@ use crate::object::{number, text};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Plan {
     /// Create the set of the current template.
-    Create { replicas: i64 },
+    Create {
+        replicas: i64,
+    },
     Scale(Vec<Scaling>),
     /// Bring annotations of the current set up to date.
     Touch(usize),
@@ -28,7 +30,11 @@ pub(super) struct Scaling {
 
 impl Plan {
     fn scale_one(set: usize, replicas: i64) -> Self {
-        Self::Scale(vec![Scaling { set, replicas, keep_size: false }])
+        Self::Scale(vec![Scaling {
+            set,
+            replicas,
+            keep_size: false,
+        }])
     }
 }
 
@@ -36,24 +42,37 @@ impl Plan {
 pub(super) fn step(deployment: &Value, sets: &[SetView], newest: Option<usize>) -> Plan {
     let wished = number(&deployment["spec"]["replicas"]);
     let recreate = is_recreate(deployment);
-    let old: Vec<usize> = (0..sets.len()).filter(|index| Some(*index) != newest).collect();
+    let old: Vec<usize> = (0..sets.len())
+        .filter(|index| Some(*index) != newest)
+        .collect();
     if recreate {
         let running: Vec<Scaling> = old
             .iter()
             .filter(|index| sets[**index].replicas > 0)
-            .map(|index| Scaling { set: *index, replicas: 0, keep_size: false })
+            .map(|index| Scaling {
+                set: *index,
+                replicas: 0,
+                keep_size: false,
+            })
             .collect();
         if !running.is_empty() {
             return Plan::Scale(running);
         }
         // Old pods must be gone before new ones come.
-        if old.iter().any(|index| sets[*index].current + sets[*index].terminating > 0) {
+        if old
+            .iter()
+            .any(|index| sets[*index].current + sets[*index].terminating > 0)
+        {
             return Plan::Nothing;
         }
     }
     let Some(index) = newest else {
         let all: i64 = sets.iter().map(|set| set.replicas).sum();
-        let replicas = if recreate { wished } else { grown(deployment, all, 0) };
+        let replicas = if recreate {
+            wished
+        } else {
+            grown(deployment, all, 0)
+        };
         return Plan::Create { replicas };
     };
     let set = &sets[index];
@@ -64,11 +83,19 @@ pub(super) fn step(deployment: &Value, sets: &[SetView], newest: Option<usize>) 
         return Plan::scale_one(index, wished);
     }
     let all: i64 = sets.iter().map(|set| set.replicas).sum();
-    let target = if recreate { wished } else { grown(deployment, all, set.replicas) };
+    let target = if recreate {
+        wished
+    } else {
+        grown(deployment, all, set.replicas)
+    };
     if target != set.replicas {
         return Plan::scale_one(index, target);
     }
-    if recreate { Plan::Nothing } else { shrink_old(deployment, sets, index, &old) }
+    if recreate {
+        Plan::Nothing
+    } else {
+        shrink_old(deployment, sets, index, &old)
+    }
 }
 
 /// Whether annotations of the current set lag behind.
@@ -83,7 +110,11 @@ fn is_stale(deployment: &Value, sets: &[SetView], index: usize) -> bool {
 fn grown(deployment: &Value, all: i64, mine: i64) -> i64 {
     let wished = number(&deployment["spec"]["replicas"]);
     let room = wished + max_surge(deployment) - all;
-    if room <= 0 { mine } else { mine + room.min(wished - mine).max(0) }
+    if room <= 0 {
+        mine
+    } else {
+        mine + room.min(wished - mine).max(0)
+    }
 }
 
 /// Takes old pods away as far as availability allows (`reconcileOldReplicaSets`).
@@ -123,16 +154,26 @@ fn changed(sets: &[SetView], sizes: &[i64]) -> Plan {
         .zip(sizes)
         .enumerate()
         .filter(|(_, (set, size))| set.replicas != **size)
-        .map(|(index, (_, size))| Scaling { set: index, replicas: *size, keep_size: false })
+        .map(|(index, (_, size))| Scaling {
+            set: index,
+            replicas: *size,
+            keep_size: false,
+        })
         .collect();
-    if scalings.is_empty() { Plan::Nothing } else { Plan::Scale(scalings) }
+    if scalings.is_empty() {
+        Plan::Nothing
+    } else {
+        Plan::Scale(scalings)
+    }
 }
 
 /// Reacts to a changed wish (`sync.go`, `scale`): the only active set takes it all, several share
 /// it in proportion.
 pub(super) fn scale(deployment: &Value, sets: &[SetView], newest: Option<usize>) -> Plan {
     let wished = number(&deployment["spec"]["replicas"]);
-    let active: Vec<usize> = (0..sets.len()).filter(|index| sets[*index].replicas > 0).collect();
+    let active: Vec<usize> = (0..sets.len())
+        .filter(|index| sets[*index].replicas > 0)
+        .collect();
     let single = match active.as_slice() {
         [] => newest,
         [only] => Some(*only),
@@ -140,7 +181,11 @@ pub(super) fn scale(deployment: &Value, sets: &[SetView], newest: Option<usize>)
     };
     if let Some(index) = single {
         let right_size = sets[index].replicas == wished && sets[index].knows_wish(wished);
-        return if right_size { Plan::Nothing } else { Plan::scale_one(index, wished) };
+        return if right_size {
+            Plan::Nothing
+        } else {
+            Plan::scale_one(index, wished)
+        };
     }
     if active.is_empty() || is_recreate(deployment) {
         return Plan::Nothing;
@@ -158,7 +203,11 @@ pub(super) fn scale(deployment: &Value, sets: &[SetView], newest: Option<usize>)
 
 fn proportional(deployment: &Value, sets: &[SetView], active: &[usize]) -> Plan {
     let wished = number(&deployment["spec"]["replicas"]);
-    let allowed = if wished > 0 { wished + max_surge(deployment) } else { 0 };
+    let allowed = if wished > 0 {
+        wished + max_surge(deployment)
+    } else {
+        0
+    };
     let all: i64 = active.iter().map(|index| sets[*index].replicas).sum();
     let to_add = allowed - all;
     let mut order = active.to_vec();
@@ -182,7 +231,11 @@ fn proportional(deployment: &Value, sets: &[SetView], active: &[usize]) -> Plan 
     }
     let scalings = order
         .iter()
-        .map(|index| Scaling { set: *index, replicas: sizes[*index], keep_size: false })
+        .map(|index| Scaling {
+            set: *index,
+            replicas: sizes[*index],
+            keep_size: false,
+        })
         .collect();
     Plan::Scale(scalings)
 }
@@ -194,11 +247,19 @@ fn share(deployment: &Value, set: &SetView, allowed: i64, to_add: i64, left: i64
         return -set.replicas;
     }
     let annotated = text(&set.object.value()["metadata"]["annotations"][MAX]).parse::<i64>();
-    let before = annotated.ok().filter(|max| *max > 0).unwrap_or(wished).max(1);
+    let before = annotated
+        .ok()
+        .filter(|max| *max > 0)
+        .unwrap_or(wished)
+        .max(1);
     // Rounded half away from zero.
     let doubled = set.replicas * allowed * 2;
     let fair = (doubled + before) / (2 * before) - set.replicas;
-    if to_add > 0 { fair.min(left).max(0) } else { fair.max(left).min(0) }
+    if to_add > 0 {
+        fair.min(left).max(0)
+    } else {
+        fair.max(left).min(0)
+    }
 }
 
 fn is_recreate(deployment: &Value) -> bool {
@@ -232,6 +293,10 @@ fn bounds(deployment: &Value) -> (i64, i64) {
     let surge = read(&rolling["maxSurge"], true);
     let unavailable = read(&rolling["maxUnavailable"], false);
     // Both zero would stop the rollout for ever.
-    let unavailable = if surge == 0 && unavailable == 0 { 1 } else { unavailable };
+    let unavailable = if surge == 0 && unavailable == 0 {
+        1
+    } else {
+        unavailable
+    };
     (surge, unavailable.min(wished))
 }

@@ -84,7 +84,9 @@ impl SetView {
     /// Whether it was last scaled for this many replicas in all, or never says.
     pub(super) fn knows_wish(&self, wished: i64) -> bool {
         let annotation = text(&self.object.value()["metadata"]["annotations"][DESIRED]);
-        annotation.parse::<i64>().is_ok_and(|desired| desired == wished)
+        annotation
+            .parse::<i64>()
+            .is_ok_and(|desired| desired == wished)
             || annotation.parse::<i64>().is_err()
     }
 
@@ -118,7 +120,9 @@ fn blank(map: &Value) -> Map<String, Value> {
 pub(super) fn sort_old_first(sets: &mut [SetView]) {
     sets.sort_by(|a, b| {
         let age = |set: &SetView| created(set.object.value());
-        age(a).cmp(&age(b)).then_with(|| a.history().cmp(&b.history()))
+        age(a)
+            .cmp(&age(b))
+            .then_with(|| a.history().cmp(&b.history()))
             .then_with(|| a.name().cmp(b.name()))
     });
 }
@@ -152,7 +156,11 @@ pub(super) fn inherited(deployment: &Value, sets: &[SetView], index: usize) -> V
     Value::Object(handed_down(deployment, own, revision))
 }
 
-fn handed_down(deployment: &Value, mut own: Map<String, Value>, revision: i64) -> Map<String, Value> {
+fn handed_down(
+    deployment: &Value,
+    mut own: Map<String, Value>,
+    revision: i64,
+) -> Map<String, Value> {
     for (key, value) in entries(&deployment["metadata"]["annotations"]) {
         if !OWN_ANNOTATIONS.contains(&key.as_str()) {
             own.insert(key.clone(), value.clone());
@@ -165,5 +173,7 @@ fn handed_down(deployment: &Value, mut own: Map<String, Value>, revision: i64) -
 /// Whether the wish changed since the active sets were last scaled.
 pub(super) fn is_scaling(deployment: &Value, sets: &[SetView]) -> bool {
     let wished = number(&deployment["spec"]["replicas"]);
-    sets.iter().filter(|set| set.replicas > 0).any(|set| !set.knows_wish(wished))
+    sets.iter()
+        .filter(|set| set.replicas > 0)
+        .any(|set| !set.knows_wish(wished))
 }

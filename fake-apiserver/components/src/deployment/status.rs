@@ -52,7 +52,12 @@ pub(super) fn of(
     let wished = number(&deployment["spec"]["replicas"]);
     let available = number(&status["availableReplicas"]);
     let availability = if available >= wished - max_unavailable(deployment) {
-        ("Available", "True", "MinimumReplicasAvailable", "Deployment has minimum availability.")
+        (
+            "Available",
+            "True",
+            "MinimumReplicasAvailable",
+            "Deployment has minimum availability.",
+        )
     } else {
         (
             "Available",
@@ -79,7 +84,10 @@ fn counts(deployment: &Value, sets: &[SetView], newest: Option<&SetView>) -> Val
         ("readyReplicas", sum(|set| set.ready)),
         ("availableReplicas", available),
         ("unavailableReplicas", (size - available).max(0)),
-        ("collisionCount", number(&deployment["status"]["collisionCount"])),
+        (
+            "collisionCount",
+            number(&deployment["status"]["collisionCount"]),
+        ),
     ] {
         if count > 0 {
             status[field] = json!(count);
@@ -98,7 +106,12 @@ fn progress(
 ) -> Option<Timestamp> {
     let name = newest.map_or_else(|| text(&deployment["metadata"]["name"]), SetView::name);
     if deployment["spec"]["paused"] == true {
-        let paused = ("Progressing", "Unknown", "DeploymentPaused", "Deployment is paused");
+        let paused = (
+            "Progressing",
+            "Unknown",
+            "DeploymentPaused",
+            "Deployment is paused",
+        );
         set_condition(now, conditions, paused);
         return None;
     }
@@ -110,7 +123,12 @@ fn progress(
     }
     if completes(deployment, status) {
         let message = format!("ReplicaSet \"{name}\" has successfully progressed.");
-        let done = ("Progressing", "True", "NewReplicaSetAvailable", message.as_str());
+        let done = (
+            "Progressing",
+            "True",
+            "NewReplicaSetAvailable",
+            message.as_str(),
+        );
         set_condition(now, conditions, done);
         return None;
     }
@@ -120,7 +138,11 @@ fn progress(
             .filter(|c| c["status"] == "True")
             .map(|c| c["lastTransitionTime"].clone());
         conditions.retain(|c| c["type"] != "Progressing");
-        set_condition(now, conditions, ("Progressing", "True", "ReplicaSetUpdated", &message));
+        set_condition(
+            now,
+            conditions,
+            ("Progressing", "True", "ReplicaSetUpdated", &message),
+        );
         if let (Some(since), Some(last)) = (since, conditions.last_mut()) {
             last["lastTransitionTime"] = since;
         }
@@ -133,7 +155,12 @@ fn progress(
     let deadline = parse(text(&updated["lastUpdateTime"]))? + Duration::from_secs(seconds);
     if deadline < now {
         let message = format!("ReplicaSet \"{name}\" has timed out progressing.");
-        let late = ("Progressing", "False", "ProgressDeadlineExceeded", message.as_str());
+        let late = (
+            "Progressing",
+            "False",
+            "ProgressDeadlineExceeded",
+            message.as_str(),
+        );
         set_condition(now, conditions, late);
         return None;
     }
@@ -161,9 +188,9 @@ fn mirror_failure(conditions: &mut Vec<Value>, sets: &[SetView], newest: Option<
     match failing {
         None => conditions.retain(|c| c["type"] != "ReplicaFailure"),
         Some(failure) => {
-            let known = conditions.iter().any(|c| {
-                c["type"] == "ReplicaFailure" && c["message"] == failure["message"]
-            });
+            let known = conditions
+                .iter()
+                .any(|c| c["type"] == "ReplicaFailure" && c["message"] == failure["message"]);
             if !known {
                 conditions.retain(|c| c["type"] != "ReplicaFailure");
                 let mut mirrored = failure.clone();

@@ -10,7 +10,9 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use self::scale::Scales;
-use crate::api::{Change, Component, Event, Identity, Object, Operation, Request, Resource, Status};
+use crate::api::{
+    Change, Component, Event, Identity, Object, Operation, Request, Resource, Status,
+};
 use crate::events::{About, Recorder, normal, warning};
 use crate::kinds::{
     DEPLOYMENTS, PDBS, PODS, REPLICA_SETS, REPLICATION_CONTROLLERS, STATEFUL_SETS, identities,
@@ -108,7 +110,12 @@ impl Disruption {
                 .map(|(uid, _)| uid.clone())
                 .collect(),
         };
-        let view = BudgetView { object: object.clone(), selector, pods, sent: None };
+        let view = BudgetView {
+            object: object.clone(),
+            selector,
+            pods,
+            sent: None,
+        };
         self.budgets.insert(key.clone(), view);
         self.dirty.insert(key);
     }
@@ -116,7 +123,9 @@ impl Disruption {
     fn budgets_of(&mut self, namespace: &str) -> impl Iterator<Item = (&Key, &mut BudgetView)> {
         let namespace = namespace.to_owned();
         let first = Key::new(&namespace, "");
-        self.budgets.range_mut(first..).take_while(move |(key, _)| key.namespace == namespace)
+        self.budgets
+            .range_mut(first..)
+            .take_while(move |(key, _)| key.namespace == namespace)
     }
 
     fn see_pod(&mut self, change: Change, object: &Object) {
@@ -159,19 +168,26 @@ impl Disruption {
     /// A controller changed its size: budgets over its pods count anew.
     fn see_scale(&mut self, resource: Resource, change: Change, object: &Object) {
         if self.scales.see(resource, change, object) {
-            let keys: Vec<Key> =
-                self.budgets_of(object.namespace()).map(|(key, _)| key.clone()).collect();
+            let keys: Vec<Key> = self
+                .budgets_of(object.namespace())
+                .map(|(key, _)| key.clone())
+                .collect();
             self.dirty.extend(keys);
         }
     }
 
     fn sync(&mut self, now: Timestamp, key: &Key) {
-        let Some(budget) = self.budgets.get(key) else { return };
+        let Some(budget) = self.budgets.get(key) else {
+            return;
+        };
         let object = budget.object.clone();
         let value = object.value();
         let about = About::new("policy/v1", "PodDisruptionBudget", value);
-        let pods: Vec<&PodView> =
-            budget.pods.iter().filter_map(|uid| self.pods.get(uid)).collect();
+        let pods: Vec<&PodView> = budget
+            .pods
+            .iter()
+            .filter_map(|uid| self.pods.get(uid))
+            .collect();
         if pods.is_empty() {
             let note = normal("NoPods", "No matching pods found");
             self.events.write(&mut self.out, now, &about, note);
@@ -208,7 +224,9 @@ impl Disruption {
     }
 
     fn send(&mut self, key: &Key, status: Value) {
-        let Some(budget) = self.budgets.get_mut(key) else { return };
+        let Some(budget) = self.budgets.get_mut(key) else {
+            return;
+        };
         if budget.object.value()["status"] == status || budget.sent.as_ref() == Some(&status) {
             return;
         }
@@ -221,7 +239,9 @@ impl Disruption {
     }
 
     fn reply(&mut self, id: u64, result: Result<Object, Status>) {
-        let Some(key) = self.asked.remove(&id) else { return };
+        let Some(key) = self.asked.remove(&id) else {
+            return;
+        };
         match result {
             Ok(object) => self.see_budget(Change::Modified, &object),
             // A conflict: an eviction came between. Its change is on the way and syncs again.
@@ -248,7 +268,11 @@ fn expect(budget: &Value, pods: &[&PodView], scales: &Scales) -> Result<Expectat
     let counted = i64::try_from(pods.iter().filter(|pod| !pod.terminal).count());
     let counted = counted.unwrap_or(i64::MAX);
     if let Some(desired) = spec["minAvailable"].as_i64() {
-        return Ok(Expectation { expected: counted, desired, unmanaged: false });
+        return Ok(Expectation {
+            expected: counted,
+            desired,
+            unmanaged: false,
+        });
     }
     let mut sizes = BTreeMap::new();
     let mut unmanaged = false;
@@ -266,7 +290,10 @@ fn expect(budget: &Value, pods: &[&PodView], scales: &Scales) -> Result<Expectat
     let share = |value: &Value| match value.as_i64() {
         Some(number) => number,
         None => {
-            let percent: i64 = text(value).trim_end_matches('%').parse().unwrap_or_default();
+            let percent: i64 = text(value)
+                .trim_end_matches('%')
+                .parse()
+                .unwrap_or_default();
             (expected * percent + 99) / 100
         }
     };
@@ -277,7 +304,11 @@ fn expect(budget: &Value, pods: &[&PodView], scales: &Scales) -> Result<Expectat
     } else {
         0
     };
-    Ok(Expectation { expected, desired, unmanaged })
+    Ok(Expectation {
+        expected,
+        desired,
+        unmanaged,
+    })
 }
 
 /// Entries of `disruptedPods` that still count, and when the first of them ends.
@@ -289,8 +320,12 @@ fn still_disrupted(
     let mut kept = Map::new();
     let mut recheck: Option<Timestamp> = None;
     for (name, since) in entries(&budget["status"]["disruptedPods"]) {
-        let Some(pod) = pods.iter().find(|pod| pod.key.name == *name) else { continue };
-        let Some(at) = parse(text(since)) else { continue };
+        let Some(pod) = pods.iter().find(|pod| pod.key.name == *name) else {
+            continue;
+        };
+        let Some(at) = parse(text(since)) else {
+            continue;
+        };
         let ends = at + DELETION_TIMEOUT;
         // A pod under deletion has done what the entry stands for.
         if pod.deleting || ends <= now {
@@ -310,9 +345,16 @@ fn status(
     disrupted: Map<String, Value>,
 ) -> Value {
     let spare = healthy - expectation.desired;
-    let allowed = if expectation.expected <= 0 { 0 } else { spare.max(0) };
-    let (status, reason) =
-        if allowed > 0 { ("True", "SufficientPods") } else { ("False", "InsufficientPods") };
+    let allowed = if expectation.expected <= 0 {
+        0
+    } else {
+        spare.max(0)
+    };
+    let (status, reason) = if allowed > 0 {
+        ("True", "SufficientPods")
+    } else {
+        ("False", "InsufficientPods")
+    };
     let mut body = json!({
         "observedGeneration": generation(budget),
         "disruptionsAllowed": allowed,
@@ -348,7 +390,10 @@ fn disruption_allowed(
 ) -> Value {
     let since = condition(budget, "DisruptionAllowed")
         .filter(|old| old["status"] == status)
-        .map_or_else(|| json!(rfc3339(now)), |old| old["lastTransitionTime"].clone());
+        .map_or_else(
+            || json!(rfc3339(now)),
+            |old| old["lastTransitionTime"].clone(),
+        );
     json!({
         "type": "DisruptionAllowed",
         "status": status,
@@ -369,7 +414,14 @@ impl Component for Disruption {
     }
 
     fn watches(&self) -> &[Resource] {
-        &[PODS, REPLICA_SETS, DEPLOYMENTS, STATEFUL_SETS, REPLICATION_CONTROLLERS, PDBS]
+        &[
+            PODS,
+            REPLICA_SETS,
+            DEPLOYMENTS,
+            STATEFUL_SETS,
+            REPLICATION_CONTROLLERS,
+            PDBS,
+        ]
     }
 
     fn step(&mut self, now: Timestamp, event: Event) -> Vec<Request> {
@@ -407,6 +459,10 @@ impl Component for Disruption {
     fn wake_at(&self) -> Option<Timestamp> {
         // Budgets are judged once all that waits has been taken in, as a work queue does.
         let timer = self.timers.first().map(|(at, _)| *at);
-        if self.dirty.is_empty() { timer } else { Some(self.now) }
+        if self.dirty.is_empty() {
+            timer
+        } else {
+            Some(self.now)
+        }
     }
 }

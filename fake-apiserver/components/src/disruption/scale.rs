@@ -28,7 +28,11 @@ impl Scales {
         }
         let value = object.value();
         let replicas = number(&value["spec"]["replicas"]);
-        let scale = Scale { resource, replicas, controller: controller_of(value) };
+        let scale = Scale {
+            resource,
+            replicas,
+            controller: controller_of(value),
+        };
         let old = self.0.insert(object.uid().to_owned(), scale);
         old.is_none_or(|old| old.replicas != replicas)
     }
@@ -37,9 +41,15 @@ impl Scales {
     /// `ReplicaSets`.
     pub(super) fn size(&self, owner: &Controller) -> Result<(String, i64), String> {
         let scale = self.0.get(&owner.uid).ok_or_else(|| {
-            let group = owner.api_version.split_once('/').map_or("", |(group, _)| group);
+            let group = owner
+                .api_version
+                .split_once('/')
+                .map_or("", |(group, _)| group);
             let dot = if group.is_empty() { "" } else { "." };
-            format!("{}{dot}{group} does not implement the scale subresource", plural(&owner.kind))
+            format!(
+                "{}{dot}{group} does not implement the scale subresource",
+                plural(&owner.kind)
+            )
         })?;
         if let Some(above) = &scale.controller
             && let Some(deployment) = self.0.get(&above.uid)
@@ -53,5 +63,9 @@ impl Scales {
 /// The usual plural of a kind, as messages spell resources.
 fn plural(kind: &str) -> String {
     let lower = kind.to_lowercase();
-    if lower.ends_with('s') { format!("{lower}es") } else { format!("{lower}s") }
+    if lower.ends_with('s') {
+        format!("{lower}es")
+    } else {
+        format!("{lower}s")
+    }
 }

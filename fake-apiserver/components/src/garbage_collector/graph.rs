@@ -45,9 +45,15 @@ impl Item {
         Self {
             resource,
             key: Key::of(object),
-            owners: items(&metadata["ownerReferences"]).iter().map(owner).collect(),
+            owners: items(&metadata["ownerReferences"])
+                .iter()
+                .map(owner)
+                .collect(),
             deleting: is_deleting(value),
-            finalizers: items(&metadata["finalizers"]).iter().map(|f| text(f).to_owned()).collect(),
+            finalizers: items(&metadata["finalizers"])
+                .iter()
+                .map(|f| text(f).to_owned())
+                .collect(),
             version: text(&metadata["resourceVersion"]).to_owned(),
             asked: false,
         }
@@ -85,7 +91,12 @@ impl Graph {
     }
 
     pub(super) fn dependents(&self, uid: &str) -> Vec<String> {
-        self.dependents.get(uid).into_iter().flatten().cloned().collect()
+        self.dependents
+            .get(uid)
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect()
     }
 
     /// Objects of a namespace.
@@ -109,11 +120,17 @@ impl Graph {
     pub(super) fn insert(&mut self, uid: &str, item: Item) -> Option<Item> {
         let old = self.remove(uid);
         for owner in &item.owners {
-            self.dependents.entry(owner.uid.clone()).or_default().insert(uid.to_owned());
+            self.dependents
+                .entry(owner.uid.clone())
+                .or_default()
+                .insert(uid.to_owned());
         }
         if !item.key.namespace.is_empty() {
             let namespace = item.key.namespace.clone();
-            self.by_namespace.entry(namespace).or_default().insert(uid.to_owned());
+            self.by_namespace
+                .entry(namespace)
+                .or_default()
+                .insert(uid.to_owned());
         }
         self.items.insert(uid.to_owned(), item);
         old

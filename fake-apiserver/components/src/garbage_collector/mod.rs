@@ -14,7 +14,9 @@ use serde_json::{Value, json};
 use self::graph::{FOREGROUND, Graph, Item, ORPHAN, Owner};
 use self::namespaces::Namespaces;
 use self::resources::Resources;
-use crate::api::{Change, Component, Event, Identity, Object, Operation, Request, Resource, Status};
+use crate::api::{
+    Change, Component, Event, Identity, Object, Operation, Request, Resource, Status,
+};
 use crate::kinds::{CRDS, NAMESPACES, identities};
 use crate::options::Timings;
 use crate::outbox::{Outbox, Target, delete_uid, merge, strategic};
@@ -32,7 +34,9 @@ enum Asked {
     Owner(String),
     Delete(String),
     /// A dependent let go of an owner that orphans.
-    Release { owner: String },
+    Release {
+        owner: String,
+    },
     Namespace(namespaces::Asked),
 }
 
@@ -121,7 +125,9 @@ impl GarbageCollector {
         self.dirty.extend(dependents);
         self.dirty.remove(uid);
         self.releases.remove(uid);
-        let Some(item) = self.graph.remove(uid) else { return };
+        let Some(item) = self.graph.remove(uid) else {
+            return;
+        };
         for owner in &item.owners {
             if self.graph.get(&owner.uid).is_some_and(Item::is_foreground) {
                 self.dirty.insert(owner.uid.clone());
@@ -133,7 +139,9 @@ impl GarbageCollector {
     }
 
     fn attempt(&mut self, uid: &str) {
-        let Some(item) = self.graph.get(uid).cloned() else { return };
+        let Some(item) = self.graph.get(uid).cloned() else {
+            return;
+        };
         if item.is_orphaning() {
             self.orphan_dependents(uid, &item);
             return;
@@ -180,8 +188,8 @@ impl GarbageCollector {
         for owner in &item.owners {
             if let Some(known) = self.graph.get(&owner.uid) {
                 // A namespaced owner cannot own anything outside its namespace.
-                let foreign = !known.key.namespace.is_empty()
-                    && known.key.namespace != item.key.namespace;
+                let foreign =
+                    !known.key.namespace.is_empty() && known.key.namespace != item.key.namespace;
                 if foreign {
                     owners.dangling.push(owner.uid.clone());
                 } else if known.is_foreground() {
@@ -210,8 +218,13 @@ impl GarbageCollector {
         else {
             return;
         };
-        self.lookups.insert(owner.uid.clone(), BTreeSet::from([uid.to_owned()]));
-        let namespace = if namespaced { item.key.namespace.as_str() } else { "" };
+        self.lookups
+            .insert(owner.uid.clone(), BTreeSet::from([uid.to_owned()]));
+        let namespace = if namespaced {
+            item.key.namespace.as_str()
+        } else {
+            ""
+        };
         let target = Target::new(resource, namespace, &owner.name);
         let id = self.out.ask(target, Operation::Get);
         self.asked.insert(id, Asked::Owner(owner.uid.clone()));
@@ -251,10 +264,17 @@ impl GarbageCollector {
         let stale = vec![uid.to_owned()];
         let mut awaited = 0;
         for dependent in self.graph.dependents(uid) {
-            let Some(other) = self.graph.get(&dependent).cloned() else { continue };
+            let Some(other) = self.graph.get(&dependent).cloned() else {
+                continue;
+            };
             let target = Target::new(other.resource, &other.key.namespace, &other.key.name);
             let id = self.out.ask(target, release(&dependent, &other, &stale));
-            self.asked.insert(id, Asked::Release { owner: uid.to_owned() });
+            self.asked.insert(
+                id,
+                Asked::Release {
+                    owner: uid.to_owned(),
+                },
+            );
             awaited += 1;
         }
         if awaited == 0 {
@@ -265,7 +285,9 @@ impl GarbageCollector {
     }
 
     fn released(&mut self, owner: &str) {
-        let Some(awaited) = self.releases.get_mut(owner) else { return };
+        let Some(awaited) = self.releases.get_mut(owner) else {
+            return;
+        };
         *awaited = awaited.saturating_sub(1);
         if *awaited == 0 {
             self.releases.remove(owner);
@@ -277,13 +299,19 @@ impl GarbageCollector {
         let dependents = self.graph.dependents(uid);
         let blocks = |dependent: &String| {
             self.graph.get(dependent).is_some_and(|other| {
-                other.owners.iter().any(|owner| owner.uid == uid && owner.blocks)
+                other
+                    .owners
+                    .iter()
+                    .any(|owner| owner.uid == uid && owner.blocks)
             })
         };
         if dependents.iter().any(blocks) {
-            self.dirty.extend(dependents.into_iter().filter(|dependent| {
-                self.graph.get(dependent).is_some_and(|other| !other.deleting)
-            }));
+            self.dirty
+                .extend(dependents.into_iter().filter(|dependent| {
+                    self.graph
+                        .get(dependent)
+                        .is_some_and(|other| !other.deleting)
+                }));
             return;
         }
         self.drop_finalizer(item, FOREGROUND);
@@ -291,9 +319,16 @@ impl GarbageCollector {
     }
 
     fn drop_finalizer(&mut self, item: &Item, finalizer: &str) {
-        let left: Vec<&String> =
-            item.finalizers.iter().filter(|held| *held != finalizer).collect();
-        let left = if left.is_empty() { Value::Null } else { json!(left) };
+        let left: Vec<&String> = item
+            .finalizers
+            .iter()
+            .filter(|held| *held != finalizer)
+            .collect();
+        let left = if left.is_empty() {
+            Value::Null
+        } else {
+            json!(left)
+        };
         let body = json!({
             "metadata": { "resourceVersion": item.version, "finalizers": left },
         });
@@ -355,8 +390,10 @@ impl GarbageCollector {
 /// The patch that takes owners out of an object.
 fn release(uid: &str, item: &Item, stale: &[String]) -> Operation {
     if Resources::is_built_in(item.resource) {
-        let gone: Vec<Value> =
-            stale.iter().map(|owner| json!({ "$patch": "delete", "uid": owner })).collect();
+        let gone: Vec<Value> = stale
+            .iter()
+            .map(|owner| json!({ "$patch": "delete", "uid": owner }))
+            .collect();
         return strategic(json!({ "metadata": { "uid": uid, "ownerReferences": gone } }));
     }
     let left: Vec<Value> = item
@@ -373,7 +410,11 @@ fn release(uid: &str, item: &Item, stale: &[String]) -> Operation {
             })
         })
         .collect();
-    let left = if left.is_empty() { Value::Null } else { Value::Array(left) };
+    let left = if left.is_empty() {
+        Value::Null
+    } else {
+        Value::Array(left)
+    };
     merge(json!({ "metadata": { "resourceVersion": item.version, "ownerReferences": left } }))
 }
 
@@ -407,6 +448,9 @@ impl Component for GarbageCollector {
             return Some(self.now);
         }
         let timer = self.timers.first().map(|(at, _)| *at);
-        [timer, self.namespaces.wake_at(self.now)].into_iter().flatten().min()
+        [timer, self.namespaces.wake_at(self.now)]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }

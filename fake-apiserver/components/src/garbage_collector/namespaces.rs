@@ -144,12 +144,7 @@ impl Namespaces {
 }
 
 /// The last step: the `kubernetes` finalizer of the spec goes, and with it the namespace.
-fn finish(
-    identity: &Identity,
-    name: &str,
-    namespace: &Object,
-    out: &mut Outbox,
-) -> (u64, Asked) {
+fn finish(identity: &Identity, name: &str, namespace: &Object, out: &mut Outbox) -> (u64, Asked) {
     let mut body = namespace.value().clone();
     let left: Vec<Value> = items(&body["spec"]["finalizers"])
         .iter()
@@ -169,7 +164,9 @@ fn remaining(left: &[(&String, &Item)]) -> (String, String) {
     for (_, item) in left {
         let resource = item.resource;
         let dot = if resource.group.is_empty() { "" } else { "." };
-        *resources.entry(format!("{}{dot}{}", resource.plural, resource.group)).or_default() += 1;
+        *resources
+            .entry(format!("{}{dot}{}", resource.plural, resource.group))
+            .or_default() += 1;
         for finalizer in item.finalizers.iter().collect::<BTreeSet<_>>() {
             *finalizers.entry(finalizer).or_default() += 1;
         }
@@ -197,7 +194,10 @@ fn with_conditions(
         let since = old
             .iter()
             .find(|c| c["type"] == kind && c["status"] == status)
-            .map_or_else(|| rfc3339(now), |c| text(&c["lastTransitionTime"]).to_owned());
+            .map_or_else(
+                || rfc3339(now),
+                |c| text(&c["lastTransitionTime"]).to_owned(),
+            );
         json!({
             "type": kind, "status": status, "lastTransitionTime": since,
             "reason": reason, "message": message,

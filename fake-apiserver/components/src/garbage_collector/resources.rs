@@ -14,7 +14,11 @@ use crate::kinds::{
 use crate::object::{items, text};
 
 const fn of(group: &'static str, plural: &'static str) -> Resource {
-    Resource { group, version: "v1", plural }
+    Resource {
+        group,
+        version: "v1",
+        plural,
+    }
 }
 
 /// Built-in kinds with their resources. Events take no part.
@@ -25,20 +29,36 @@ const BUILT_IN: [(&str, Resource, bool); 22] = [
     ("ControllerRevision", CONTROLLER_REVISIONS, true),
     ("DaemonSet", DAEMON_SETS, true),
     ("Deployment", DEPLOYMENTS, true),
-    ("EndpointSlice", of("discovery.k8s.io", "endpointslices"), true),
+    (
+        "EndpointSlice",
+        of("discovery.k8s.io", "endpointslices"),
+        true,
+    ),
     ("Job", of("batch", "jobs"), true),
     ("CronJob", of("batch", "cronjobs"), true),
     ("Lease", LEASES, true),
-    ("PersistentVolumeClaim", of("", "persistentvolumeclaims"), true),
+    (
+        "PersistentVolumeClaim",
+        of("", "persistentvolumeclaims"),
+        true,
+    ),
     ("PodDisruptionBudget", PDBS, true),
     ("ReplicaSet", REPLICA_SETS, true),
     ("Role", of("rbac.authorization.k8s.io", "roles"), true),
-    ("RoleBinding", of("rbac.authorization.k8s.io", "rolebindings"), true),
+    (
+        "RoleBinding",
+        of("rbac.authorization.k8s.io", "rolebindings"),
+        true,
+    ),
     ("Secret", SECRETS, true),
     ("Service", SERVICES, true),
     ("ServiceAccount", SERVICE_ACCOUNTS, true),
     ("StatefulSet", STATEFUL_SETS, true),
-    ("VolumeAttachment", of("storage.k8s.io", "volumeattachments"), false),
+    (
+        "VolumeAttachment",
+        of("storage.k8s.io", "volumeattachments"),
+        false,
+    ),
     ("CustomResourceDefinition", CRDS, false),
     // Pods last: what owns them is known when they come.
     ("Pod", PODS, true),
@@ -54,7 +74,10 @@ pub(super) struct Resources {
 
 impl Resources {
     pub(super) fn new() -> Self {
-        let mut resources = Self { kinds: BTreeMap::new(), list: Vec::new() };
+        let mut resources = Self {
+            kinds: BTreeMap::new(),
+            list: Vec::new(),
+        };
         for (kind, resource, namespaced) in BUILT_IN {
             resources.add(kind, resource, namespaced);
         }
@@ -77,7 +100,10 @@ impl Resources {
     pub(super) fn learn(&mut self, definition: &Value) {
         let spec = &definition["spec"];
         let established = crate::object::condition_status(definition, "Established") == "True";
-        let Some(version) = items(&spec["versions"]).iter().find(|v| v["served"] == true) else {
+        let Some(version) = items(&spec["versions"])
+            .iter()
+            .find(|v| v["served"] == true)
+        else {
             return;
         };
         let stored = items(&spec["versions"])
@@ -85,7 +111,9 @@ impl Resources {
             .find(|v| v["storage"] == true && v["served"] == true)
             .unwrap_or(version);
         let kind = text(&spec["names"]["kind"]);
-        let known = self.kinds.contains_key(&(text(&spec["group"]).to_owned(), kind.to_owned()));
+        let known = self
+            .kinds
+            .contains_key(&(text(&spec["group"]).to_owned(), kind.to_owned()));
         if !established || known {
             return;
         }
@@ -100,7 +128,9 @@ impl Resources {
     /// The resource of an owner reference and whether it is namespaced.
     pub(super) fn of_kind(&self, api_version: &str, kind: &str) -> Option<(Resource, bool)> {
         let group = api_version.split_once('/').map_or("", |(group, _)| group);
-        self.kinds.get(&(group.to_owned(), kind.to_owned())).copied()
+        self.kinds
+            .get(&(group.to_owned(), kind.to_owned()))
+            .copied()
     }
 
     /// Whether strategic merge patches are understood: custom resources have none.
@@ -113,7 +143,9 @@ impl Resources {
 /// custom resources, whatever the number of simulated clusters.
 fn interned(text: &str) -> &'static str {
     static KNOWN: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
-    let mut known = KNOWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut known = KNOWN
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     if let Some(same) = known.get(text) {
         return same;
     }

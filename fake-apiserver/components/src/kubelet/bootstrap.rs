@@ -75,10 +75,11 @@ impl Threshold {
 /// Reads and checks bootstrap data. Whether the token is known is for the API server to say.
 pub fn parse(custom_data: &str, cluster_ca_pem: &str) -> Result<Bootstrap, JoinFailure> {
     let unreadable = |what: String| JoinFailure::UnreadableCustomData(what);
-    let bytes =
-        STANDARD.decode(custom_data.trim()).map_err(|error| unreadable(error.to_string()))?;
-    let script = String::from_utf8(bytes)
-        .map_err(|error| unreadable(format!("not UTF-8: {error}")))?;
+    let bytes = STANDARD
+        .decode(custom_data.trim())
+        .map_err(|error| unreadable(error.to_string()))?;
+    let script =
+        String::from_utf8(bytes).map_err(|error| unreadable(format!("not UTF-8: {error}")))?;
     let variables = shell::assignments(&script)
         .map_err(|open| unreadable(format!("line {}: open {}", open.line, open.what)))?;
     let variable = |name: &str| {
@@ -88,12 +89,18 @@ pub fn parse(custom_data: &str, cluster_ca_pem: &str) -> Result<Bootstrap, JoinF
             .ok_or_else(|| unreadable(format!("{name} is not set")))
     };
     if !script.contains("provision_start.sh") {
-        return Err(unreadable("the script does not run provision_start.sh".to_owned()));
+        return Err(unreadable(
+            "the script does not run provision_start.sh".to_owned(),
+        ));
     }
     let flags = flags(variable("KUBELET_FLAGS")?)?;
     let flag = |name: &str| flags.get(name).map(String::as_str);
 
-    let mut labels = labels(variables.get("KUBELET_NODE_LABELS").map_or("", String::as_str))?;
+    let mut labels = labels(
+        variables
+            .get("KUBELET_NODE_LABELS")
+            .map_or("", String::as_str),
+    )?;
     labels.extend(self::labels(flag("node-labels").unwrap_or_default())?);
     let taints = taints(flag("register-with-taints").unwrap_or_default())?;
     let max_pods = max_pods(flag("max-pods"))?;
@@ -115,22 +122,32 @@ pub fn parse(custom_data: &str, cluster_ca_pem: &str) -> Result<Bootstrap, JoinF
 }
 
 fn check_ca(encoded: &str, cluster_ca_pem: &str) -> Result<(), JoinFailure> {
-    let pem = STANDARD.decode(encoded.trim()).map_err(|_undecodable| JoinFailure::WrongCa)?;
+    let pem = STANDARD
+        .decode(encoded.trim())
+        .map_err(|_undecodable| JoinFailure::WrongCa)?;
     let same = pem.trim_ascii() == cluster_ca_pem.trim().as_bytes();
-    if same { Ok(()) } else { Err(JoinFailure::WrongCa) }
+    if same {
+        Ok(())
+    } else {
+        Err(JoinFailure::WrongCa)
+    }
 }
 
 /// `id.secret`: six and sixteen lower-case letters or digits (`cluster-bootstrap/token/api`).
 fn token(token: &str) -> Result<(String, String), JoinFailure> {
     let part = |text: &str, length: usize| {
         text.len() == length
-            && text.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
+            && text
+                .bytes()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
     };
     match token.split_once('.') {
         Some((id, secret)) if part(id, 6) && part(secret, 16) => {
             Ok((id.to_owned(), secret.to_owned()))
         }
-        _ => Err(JoinFailure::TokenRefused("it does not have the form ID.SECRET".to_owned())),
+        _ => Err(JoinFailure::TokenRefused(
+            "it does not have the form ID.SECRET".to_owned(),
+        )),
     }
 }
 
@@ -145,7 +162,9 @@ fn flags(line: &str) -> Result<BTreeMap<String, String>, JoinFailure> {
         let (name, value) = match flag.split_once('=') {
             Some((name, value)) => (name, value.to_owned()),
             None => {
-                let value = words.next_if(|next| !next.starts_with("--")).unwrap_or("true");
+                let value = words
+                    .next_if(|next| !next.starts_with("--"))
+                    .unwrap_or("true");
                 (flag, value.to_owned())
             }
         };
@@ -172,9 +191,15 @@ const KUBELET_LABELS: [&str; 11] = [
 
 fn labels(list: &str) -> Result<BTreeMap<String, String>, JoinFailure> {
     let mut labels = BTreeMap::new();
-    for pair in list.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+    for pair in list
+        .split(',')
+        .map(str::trim)
+        .filter(|pair| !pair.is_empty())
+    {
         let Some((key, value)) = pair.split_once('=') else {
-            return Err(JoinFailure::InvalidLabel(format!("{pair}: expected key=value")));
+            return Err(JoinFailure::InvalidLabel(format!(
+                "{pair}: expected key=value"
+            )));
         };
         if let Some(why) = label_error(key, value) {
             return Err(JoinFailure::InvalidLabel(format!("{pair}: {why}")));
@@ -193,7 +218,10 @@ fn label_error(key: &str, value: &str) -> Option<&'static str> {
     }
     let (domain, _) = key.split_once('/')?;
     let within = |suffix: &str| {
-        domain == suffix || domain.strip_suffix(suffix).is_some_and(|rest| rest.ends_with('.'))
+        domain == suffix
+            || domain
+                .strip_suffix(suffix)
+                .is_some_and(|rest| rest.ends_with('.'))
     };
     let reserved = within("kubernetes.io") || within("k8s.io");
     let allowed = KUBELET_LABELS.contains(&key)
@@ -205,14 +233,16 @@ fn label_error(key: &str, value: &str) -> Option<&'static str> {
 
 /// `[prefix/]name` (`apimachinery/pkg/util/validation.IsQualifiedName`).
 fn is_qualified_name(key: &str) -> bool {
-    let (prefix, name) = key.split_once('/').map_or((None, key), |(p, n)| (Some(p), n));
+    let (prefix, name) = key
+        .split_once('/')
+        .map_or((None, key), |(p, n)| (Some(p), n));
     let subdomain = |prefix: &str| {
         prefix.len() <= 253
             && prefix.split('.').all(|label| {
                 !label.is_empty()
-                    && label.bytes().all(|c| {
-                        c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-'
-                    })
+                    && label
+                        .bytes()
+                        .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-')
                     && !label.starts_with('-')
                     && !label.ends_with('-')
             })
@@ -235,7 +265,11 @@ fn is_label_value(value: &str) -> bool {
 fn taints(list: &str) -> Result<Vec<(String, String, String)>, JoinFailure> {
     let mut seen = BTreeSet::new();
     let mut taints = Vec::new();
-    for text in list.split(',').map(str::trim).filter(|text| !text.is_empty()) {
+    for text in list
+        .split(',')
+        .map(str::trim)
+        .filter(|text| !text.is_empty())
+    {
         let invalid = |why: &str| JoinFailure::InvalidTaint(format!("{text}: {why}"));
         let (pair, effect) = text.rsplit_once(':').ok_or_else(|| invalid("no effect"))?;
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -271,7 +305,11 @@ fn reserved(flags: &BTreeMap<String, String>) -> Result<Reserved, JoinFailure> {
     let mut reserved = Reserved::default();
     for flag in ["kube-reserved", "system-reserved"] {
         let list = flags.get(flag).map_or("", String::as_str);
-        for pair in list.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+        for pair in list
+            .split(',')
+            .map(str::trim)
+            .filter(|pair| !pair.is_empty())
+        {
             let invalid = || JoinFailure::InvalidFlag(format!("--{flag}: {pair}"));
             let (name, quantity) = pair.split_once('=').ok_or_else(invalid)?;
             if nano(quantity).is_none_or(|amount| amount < 0) {
@@ -297,7 +335,11 @@ fn reserved(flags: &BTreeMap<String, String>) -> Result<Reserved, JoinFailure> {
 fn eviction_hard(flag: Option<&str>) -> Result<BTreeMap<String, Threshold>, JoinFailure> {
     let list = flag.unwrap_or("memory.available<100Mi,nodefs.available<10%,nodefs.inodesFree<5%");
     let mut thresholds = BTreeMap::new();
-    for rule in list.split(',').map(str::trim).filter(|rule| !rule.is_empty()) {
+    for rule in list
+        .split(',')
+        .map(str::trim)
+        .filter(|rule| !rule.is_empty())
+    {
         let invalid = || JoinFailure::InvalidFlag(format!("--eviction-hard: {rule}"));
         let (signal, bound) = rule.split_once('<').ok_or_else(invalid)?;
         let threshold = match bound.strip_suffix('%') {
@@ -313,7 +355,10 @@ fn eviction_hard(flag: Option<&str>) -> Result<BTreeMap<String, Threshold>, Join
 impl Bootstrap {
     /// The taints in the form the rest of this crate uses.
     pub(crate) fn node_taints(&self) -> Vec<Taint> {
-        self.taints.iter().map(|(key, value, effect)| Taint::new(key, value, effect)).collect()
+        self.taints
+            .iter()
+            .map(|(key, value, effect)| Taint::new(key, value, effect))
+            .collect()
     }
 }
 
@@ -370,7 +415,10 @@ mod tests {
             refused(|script| script.replace(&STANDARD.encode(CA), &STANDARD.encode("other CA"))),
             refused(|script| script.replace("abcdef.0123456789abcdef", "abcdef.short")),
             refused(|script| {
-                script.replace("KUBELET_NODE_LABELS=\"", "KUBELET_NODE_LABELS=\"node-role.kubernetes.io/x=y,")
+                script.replace(
+                    "KUBELET_NODE_LABELS=\"",
+                    "KUBELET_NODE_LABELS=\"node-role.kubernetes.io/x=y,",
+                )
             }),
             refused(|script| script.replace(":NoExecute", ":NoExcute")),
             refused(|script| script.replace("--max-pods=250", "--max-pods=many")),
@@ -391,8 +439,14 @@ mod tests {
             "custom data cannot be read: line 17: open double quote",
         ]
         "#);
-        assert!(matches!(parse("%%%", CA), Err(JoinFailure::UnreadableCustomData(_))));
-        assert!(matches!(parse("", CA), Err(JoinFailure::UnreadableCustomData(_))));
+        assert!(matches!(
+            parse("%%%", CA),
+            Err(JoinFailure::UnreadableCustomData(_))
+        ));
+        assert!(matches!(
+            parse("", CA),
+            Err(JoinFailure::UnreadableCustomData(_))
+        ));
     }
 
     #[test]

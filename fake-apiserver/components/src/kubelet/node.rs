@@ -60,8 +60,11 @@ impl NodeSpec {
 
     /// The node of an agent-pool machine, whose bootstrap data the platform wrote.
     pub(super) fn from_agent_pool(host: &Host, pool: &AgentPoolHost, address: String) -> Self {
-        let mut taints: Vec<Taint> =
-            pool.taints.iter().map(|(key, value, effect)| Taint::new(key, value, effect)).collect();
+        let mut taints: Vec<Taint> = pool
+            .taints
+            .iter()
+            .map(|(key, value, effect)| Taint::new(key, value, effect))
+            .collect();
         taints.push(uninitialized());
         let reserved = Reserved {
             cpu_milli: 0,
@@ -83,8 +86,11 @@ impl NodeSpec {
 
     /// The Node at its creation.
     pub(super) fn object(&self, now: Timestamp) -> Value {
-        let mut labels: Map<String, Value> =
-            self.labels.iter().map(|(key, value)| (key.clone(), json!(value))).collect();
+        let mut labels: Map<String, Value> = self
+            .labels
+            .iter()
+            .map(|(key, value)| (key.clone(), json!(value)))
+            .collect();
         for (key, value) in [
             ("beta.kubernetes.io/arch", self.arch),
             ("beta.kubernetes.io/os", "linux"),
@@ -203,7 +209,11 @@ fn kibi(bytes: i64) -> String {
 }
 
 fn uninitialized() -> Taint {
-    Taint::new("node.cloudprovider.kubernetes.io/uninitialized", "true", "NoSchedule")
+    Taint::new(
+        "node.cloudprovider.kubernetes.io/uninitialized",
+        "true",
+        "NoSchedule",
+    )
 }
 
 fn taint_value(taint: &Taint) -> Value {
@@ -224,7 +234,12 @@ pub(super) fn conditions(now: Timestamp, ready: bool) -> Value {
         })
     };
     let ready = if ready {
-        condition("Ready", "True", "KubeletReady", "kubelet is posting ready status")
+        condition(
+            "Ready",
+            "True",
+            "KubeletReady",
+            "kubelet is posting ready status",
+        )
     } else {
         condition(
             "Ready",
@@ -242,7 +257,12 @@ pub(super) fn conditions(now: Timestamp, ready: bool) -> Value {
             "KubeletHasSufficientMemory",
             "kubelet has sufficient memory available"
         ),
-        condition("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+        condition(
+            "DiskPressure",
+            "False",
+            "KubeletHasNoDiskPressure",
+            "kubelet has no disk pressure"
+        ),
         condition(
             "PIDPressure",
             "False",
@@ -280,7 +300,11 @@ fn arch(instance_type: &str) -> &'static str {
     let size = instance_type.split('_').nth(1).unwrap_or_default();
     let features = size.trim_start_matches(|c: char| c.is_ascii_uppercase());
     let features = features.trim_start_matches(|c: char| c.is_ascii_digit() || c == '-');
-    if features.contains('p') { "arm64" } else { "amd64" }
+    if features.contains('p') {
+        "arm64"
+    } else {
+        "amd64"
+    }
 }
 
 #[cfg(test)]

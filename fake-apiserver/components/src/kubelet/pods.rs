@@ -51,7 +51,10 @@ impl PodState {
         };
         let spec = &pod["spec"];
         Self {
-            key: Key::new(text(&pod["metadata"]["namespace"]), text(&pod["metadata"]["name"])),
+            key: Key::new(
+                text(&pod["metadata"]["namespace"]),
+                text(&pod["metadata"]["name"]),
+            ),
             node: pod::node_name(pod).to_owned(),
             stage: Self::stage_of(pod),
             deleting: is_deleting(pod),
@@ -77,7 +80,11 @@ impl PodState {
     /// Containers are being created.
     pub(super) fn creating(&self, uid: &str, now: Timestamp, host_ip: &str) -> Value {
         let waiting = json!({ "waiting": { "reason": "ContainerCreating" } });
-        let names: Vec<&str> = self.containers.iter().map(|(name, _)| name.as_str()).collect();
+        let names: Vec<&str> = self
+            .containers
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect();
         let message = format!("containers with unready status: [{}]", names.join(" "));
         let not_ready = Some(("ContainersNotReady", message.as_str()));
         json!({
@@ -259,9 +266,19 @@ pub(super) fn shortage(
     });
     [
         ("pods", 1, pods, room),
-        ("cpu", requests.cpu_milli, used.cpu_milli, allocatable.cpu_milli),
+        (
+            "cpu",
+            requests.cpu_milli,
+            used.cpu_milli,
+            allocatable.cpu_milli,
+        ),
         ("memory", requests.memory, used.memory, allocatable.memory),
-        ("ephemeral-storage", requests.ephemeral, used.ephemeral, allocatable.ephemeral),
+        (
+            "ephemeral-storage",
+            requests.ephemeral,
+            used.ephemeral,
+            allocatable.ephemeral,
+        ),
     ]
     .into_iter()
     .chain(extended)

@@ -15,7 +15,10 @@ pub(crate) struct Unbalanced {
 /// All assignments in command position, in order; a later one overrides. `$NAME` and `${NAME}`
 /// are replaced by what was assigned before, command substitutions by nothing.
 pub(crate) fn assignments(script: &str) -> Result<BTreeMap<String, String>, Unbalanced> {
-    let mut reader = Reader { chars: script.chars().peekable(), line: 1 };
+    let mut reader = Reader {
+        chars: script.chars().peekable(),
+        line: 1,
+    };
     let mut found = BTreeMap::new();
     let mut command_position = true;
     loop {
@@ -67,7 +70,11 @@ impl Reader<'_> {
     }
 
     fn word(&mut self, known: &BTreeMap<String, String>) -> Result<Token, Unbalanced> {
-        while self.chars.next_if(|c| matches!(c, ' ' | '\t' | '\r')).is_some() {}
+        while self
+            .chars
+            .next_if(|c| matches!(c, ' ' | '\t' | '\r'))
+            .is_some()
+        {}
         match self.chars.peek() {
             None => return Ok(Token::End),
             Some('#') => {
@@ -113,7 +120,10 @@ impl Reader<'_> {
             }
             word.push(c);
         }
-        Err(Unbalanced { line, what: "single quote" })
+        Err(Unbalanced {
+            line,
+            what: "single quote",
+        })
     }
 
     fn double_quoted(
@@ -148,7 +158,10 @@ impl Reader<'_> {
                 }
             }
         }
-        Err(Unbalanced { line, what: "double quote" })
+        Err(Unbalanced {
+            line,
+            what: "double quote",
+        })
     }
 
     fn expansion(
@@ -167,13 +180,19 @@ impl Reader<'_> {
                     match self.next() {
                         Some('}') => break,
                         Some(c) => name.push(c),
-                        None => return Err(Unbalanced { line, what: "brace" }),
+                        None => {
+                            return Err(Unbalanced {
+                                line,
+                                what: "brace",
+                            });
+                        }
                     }
                 }
             }
             _ => {
-                while let Some(c) =
-                    self.chars.next_if(|c| c.is_ascii_alphanumeric() || *c == '_')
+                while let Some(c) = self
+                    .chars
+                    .next_if(|c| c.is_ascii_alphanumeric() || *c == '_')
                 {
                     name.push(c);
                 }
@@ -203,7 +222,10 @@ impl Reader<'_> {
                 _ => {}
             }
         }
-        Err(Unbalanced { line, what: "command substitution" })
+        Err(Unbalanced {
+            line,
+            what: "command substitution",
+        })
     }
 
     fn until(&mut self, end: char, what: &'static str) -> Result<(), Unbalanced> {
@@ -249,7 +271,10 @@ mod tests {
     fn an_open_quote_names_its_line() {
         assert_eq!(
             assignments("A=1\nB=\"open\n"),
-            Err(Unbalanced { line: 2, what: "double quote" })
+            Err(Unbalanced {
+                line: 2,
+                what: "double quote"
+            })
         );
     }
 }

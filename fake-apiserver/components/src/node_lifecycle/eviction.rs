@@ -79,7 +79,10 @@ impl Evictions {
             known.tolerations = tolerations;
         } else {
             let metadata = &pod["metadata"];
-            self.by_node.entry(node.to_owned()).or_default().insert(uid.to_owned());
+            self.by_node
+                .entry(node.to_owned())
+                .or_default()
+                .insert(uid.to_owned());
             let view = PodView {
                 key: Key::new(text(&metadata["namespace"]), text(&metadata["name"])),
                 node: node.to_owned(),
@@ -97,7 +100,9 @@ impl Evictions {
     }
 
     fn forget_pod(&mut self, uid: &str) {
-        let Some(view) = self.pods.remove(uid) else { return };
+        let Some(view) = self.pods.remove(uid) else {
+            return;
+        };
         if let Some(at) = view.due {
             self.due.remove(&(at, uid.to_owned()));
         }
@@ -127,8 +132,10 @@ impl Evictions {
         name: &str,
         taints: Vec<Taint>,
     ) {
-        let execute: Vec<Taint> =
-            taints.into_iter().filter(|taint| taint.effect == "NoExecute").collect();
+        let execute: Vec<Taint> = taints
+            .into_iter()
+            .filter(|taint| taint.effect == "NoExecute")
+            .collect();
         if self.taints.get(name).map_or(&[][..], Vec::as_slice) == execute {
             return;
         }
@@ -144,7 +151,9 @@ impl Evictions {
 
     /// Decides whether and when a pod must go.
     fn judge(&mut self, out: &mut Outbox, now: Timestamp, uid: &str) {
-        let Some(view) = self.pods.get_mut(uid) else { return };
+        let Some(view) = self.pods.get_mut(uid) else {
+            return;
+        };
         let taints = self.taints.get(&view.node).map_or(&[][..], Vec::as_slice);
         match stay(&view.tolerations, taints) {
             Stay::Not => {
@@ -157,8 +166,10 @@ impl Evictions {
                 let Some(at) = view.due.take() else { return };
                 self.due.remove(&(at, uid.to_owned()));
                 let about = About::pod(&view.key.namespace, &view.key.name, uid);
-                let message =
-                    format!("Cancelling deletion of Pod {}/{}", view.key.namespace, view.key.name);
+                let message = format!(
+                    "Cancelling deletion of Pod {}/{}",
+                    view.key.namespace, view.key.name
+                );
                 let note = normal("TaintManagerEviction", &message);
                 self.events.write(out, now, &about, note);
             }
@@ -183,7 +194,9 @@ impl Evictions {
     }
 
     fn evict(&mut self, out: &mut Outbox, now: Timestamp, uid: &str) {
-        let Some(view) = self.pods.get_mut(uid) else { return };
+        let Some(view) = self.pods.get_mut(uid) else {
+            return;
+        };
         if std::mem::replace(&mut view.marked, true) {
             return;
         }
@@ -191,7 +204,8 @@ impl Evictions {
         let (namespace, name) = (&view.key.namespace, &view.key.name);
         let about = About::pod(namespace, name, uid);
         let message = format!("Marking for deletion Pod {namespace}/{name}");
-        self.events.write(out, now, &about, normal("TaintManagerEviction", &message));
+        self.events
+            .write(out, now, &about, normal("TaintManagerEviction", &message));
         let body = json!({
             "metadata": { "uid": uid },
             "status": { "conditions": [{

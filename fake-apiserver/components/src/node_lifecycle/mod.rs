@@ -2,6 +2,7 @@
 //! (kubernetes/kubernetes `pkg/controller/nodelifecycle`, `pkg/controller/tainteviction`).
 
 mod eviction;
+mod taints;
 mod zones;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,28 +11,17 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use self::eviction::Evictions;
+use self::taints::{NOT_READY, UNREACHABLE, execute_key, execute_taint, is_managed, wanted_taints};
 use self::zones::{Health, Zones};
 use crate::api::{Change, Component, Event, Identity, Object, Operation, Request, Resource};
 use crate::events::{About, Recorder, normal, warning};
 use crate::host::HostFact;
 use crate::kinds::{NODES, PODS, identities};
-use crate::object::{condition, condition_status, created, items, text};
+use crate::object::{condition, created, items, text};
 use crate::options::Timings;
 use crate::outbox::{Outbox, Target, strategic};
 use crate::time;
 use crate::toleration::Taint;
-
-const NOT_READY: &str = "node.kubernetes.io/not-ready";
-const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
-const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
-
-/// Conditions mirrored by a `NoSchedule` taint while they are `True`.
-const MIRRORED: [(&str, &str); 4] = [
-    ("MemoryPressure", "node.kubernetes.io/memory-pressure"),
-    ("DiskPressure", "node.kubernetes.io/disk-pressure"),
-    ("PIDPressure", "node.kubernetes.io/pid-pressure"),
-    ("NetworkUnavailable", "node.kubernetes.io/network-unavailable"),
-];
 
 /// Conditions a kubelet owns; all become `Unknown` when it falls silent.
 const KUBELET_CONDITIONS: [&str; 4] = ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"];
@@ -98,11 +88,14 @@ impl NodeLifecycle {
     pub(crate) fn apply(&mut self, now: Timestamp, fact: &HostFact) {
         match fact {
             HostFact::Started(host) => {
-                self.alive.insert(host.provider_id.clone(), host.hostname.clone());
+                self.alive
+                    .insert(host.provider_id.clone(), host.hostname.clone());
                 self.alive_names.insert(host.hostname.clone());
             }
             HostFact::Stopped { provider_id } => {
-                let Some(name) = self.alive.remove(provider_id) else { return };
+                let Some(name) = self.alive.remove(provider_id) else {
+                    return;
+                };
                 self.alive_names.remove(&name);
                 if let Some(view) = self.nodes.get_mut(&name) {
                     view.probe = now;
@@ -115,7 +108,9 @@ impl NodeLifecycle {
 
     /// Arms the moment at which a silent node is given up.
     fn watch_for_silence(&mut self, name: &str) {
-        let Some(view) = self.nodes.get(name) else { return };
+        let Some(view) = self.nodes.get(name) else {
+            return;
+        };
         if self.alive_names.contains(name) || view.health == Health::Unknown {
             return;
         }
@@ -129,7 +124,9 @@ impl NodeLifecycle {
 
     /// The controller looks every period; the first look after an instant.
     fn next_look(&self, after: Timestamp) -> Timestamp {
-        let period = i64::try_from(self.timings.node_monitor_period.as_secs()).unwrap_or(5).max(1);
+        let period = i64::try_from(self.timings.node_monitor_period.as_secs())
+            .unwrap_or(5)
+            .max(1);
         let seconds = (after.as_second().div_euclid(period) + 1) * period;
         Timestamp::from_second(seconds).unwrap_or(after + SignedDuration::from_secs(period))
     }
@@ -184,15 +181,22 @@ impl NodeLifecycle {
             self.execute_at_once(now, name);
         }
         self.reconcile_taints(now, name);
-        self.evictions.node_taints(&mut self.out, now, name, Taint::read_all(value));
+        self.evictions
+            .node_taints(&mut self.out, now, name, Taint::read_all(value));
         self.settle(name);
     }
 
     /// A node just given up gets its `NoExecute` taint at once, if its zone allows.
     fn execute_at_once(&mut self, now: Timestamp, name: &str) {
-        self.zones.assess(self.nodes.values().map(|view| (view.zone.as_str(), view.health)));
+        self.zones.assess(
+            self.nodes
+                .values()
+                .map(|view| (view.zone.as_str(), view.health)),
+        );
         let halted = self.zones.all_down();
-        let Some(view) = self.nodes.get_mut(name) else { return };
+        let Some(view) = self.nodes.get_mut(name) else {
+            return;
+        };
         // The taint of a node that was not ready before is only swapped.
         if view.execute.is_some() || (!halted && self.zones.take(&view.zone, now)) {
             view.execute = Some(UNREACHABLE);
@@ -201,7 +205,9 @@ impl NodeLifecycle {
 
     /// Whether the next look has something to do for a node.
     fn settle(&mut self, name: &str) {
-        let Some(view) = self.nodes.get(name) else { return };
+        let Some(view) = self.nodes.get(name) else {
+            return;
+        };
         let wants_execute = match view.health {
             Health::Ready => view.execute.is_some(),
             Health::NotReady => view.execute != Some(NOT_READY),
@@ -227,7 +233,8 @@ impl NodeLifecycle {
         }
         if !wanted.is_empty() {
             let body = json!({ "metadata": { "labels": wanted } });
-            self.out.tell(Target::new(NODES, "", node.name()), strategic(body));
+            self.out
+                .tell(Target::new(NODES, "", node.name()), strategic(body));
         }
     }
 
@@ -238,7 +245,8 @@ impl NodeLifecycle {
         {
             let about = About::node(node, view.object.uid());
             let message = format!("Node {node} status is now: NodeNotReady");
-            self.events.write(&mut self.out, now, &about, normal("NodeNotReady", &message));
+            self.events
+                .write(&mut self.out, now, &about, normal("NodeNotReady", &message));
         }
         for (uid, pod) in self.evictions.ready_pods(node) {
             let body = json!({
@@ -259,19 +267,23 @@ impl NodeLifecycle {
 
     /// Makes the taints of a node mirror its conditions, in one patch.
     fn reconcile_taints(&mut self, now: Timestamp, name: &str) {
-        let Some(view) = self.nodes.get(name) else { return };
+        let Some(view) = self.nodes.get(name) else {
+            return;
+        };
         let value = view.object.value();
         let wanted = wanted_taints(value, view);
         let present = items(&value["spec"]["taints"]);
         let managed = |taint: &Value| is_managed(text(&taint["key"]), text(&taint["effect"]));
         let keep = |taint: &&Value| {
-            !managed(taint)
-                || wanted.contains(&(text(&taint["key"]), text(&taint["effect"])))
+            !managed(taint) || wanted.contains(&(text(&taint["key"]), text(&taint["effect"])))
         };
         let mut taints: Vec<Value> = present.iter().filter(keep).cloned().collect();
         let kept = taints.len();
         for (key, effect) in wanted {
-            if !present.iter().any(|t| t["key"] == key && t["effect"] == effect) {
+            if !present
+                .iter()
+                .any(|t| t["key"] == key && t["effect"] == effect)
+            {
                 taints.push(json!({
                     "key": key, "effect": effect, "timeAdded": time::rfc3339(now),
                 }));
@@ -280,7 +292,11 @@ impl NodeLifecycle {
         if kept == present.len() && taints.len() == kept {
             return;
         }
-        let taints = if taints.is_empty() { Value::Null } else { Value::Array(taints) };
+        let taints = if taints.is_empty() {
+            Value::Null
+        } else {
+            Value::Array(taints)
+        };
         let body = json!({
             "metadata": { "resourceVersion": value["metadata"]["resourceVersion"] },
             "spec": { "taints": taints },
@@ -304,9 +320,14 @@ impl NodeLifecycle {
         for (name, uid) in std::mem::take(&mut self.removed) {
             let message = format!("Node {name} event: Removing Node {name} from Controller");
             let about = About::node(&name, &uid);
-            self.events.write(&mut self.out, now, &about, normal("RemovingNode", &message));
+            self.events
+                .write(&mut self.out, now, &about, normal("RemovingNode", &message));
         }
-        self.zones.assess(self.nodes.values().map(|view| (view.zone.as_str(), view.health)));
+        self.zones.assess(
+            self.nodes
+                .values()
+                .map(|view| (view.zone.as_str(), view.health)),
+        );
         let halted = self.zones.all_down();
         for name in self.restless.clone() {
             self.look_at(now, &name, halted);
@@ -317,12 +338,19 @@ impl NodeLifecycle {
     }
 
     fn look_at(&mut self, now: Timestamp, name: &str, halted: bool) {
-        let Some(view) = self.nodes.get_mut(name) else { return };
+        let Some(view) = self.nodes.get_mut(name) else {
+            return;
+        };
         if !view.reported {
             view.reported = true;
             let about = About::node(name, view.object.uid());
             let message = format!("Node {name} event: Registered Node {name} in Controller");
-            self.events.write(&mut self.out, now, &about, normal("RegisteredNode", &message));
+            self.events.write(
+                &mut self.out,
+                now,
+                &about,
+                normal("RegisteredNode", &message),
+            );
         }
         if view.health == Health::Ready || halted {
             view.execute = None;
@@ -343,7 +371,9 @@ impl NodeLifecycle {
 
     /// Marks a node whose kubelet fell silent.
     fn give_up(&mut self, now: Timestamp, name: &str) {
-        let Some(view) = self.nodes.get(name) else { return };
+        let Some(view) = self.nodes.get(name) else {
+            return;
+        };
         if self.alive_names.contains(name) || view.health == Health::Unknown {
             return;
         }
@@ -356,7 +386,10 @@ impl NodeLifecycle {
             return;
         }
         let node = unknown(now, view.object.value());
-        self.out.tell(Target::new(NODES, "", name).status(), Operation::Update(node));
+        self.out.tell(
+            Target::new(NODES, "", name).status(),
+            Operation::Update(node),
+        );
         // Should a conflict refuse it, the next look tries again.
         let again = self.next_look(now);
         self.expiries.insert((again, name.to_owned()));
@@ -365,7 +398,9 @@ impl NodeLifecycle {
     /// Hands out `NoExecute` taints as fast as the zones allow.
     fn taint_queued(&mut self, now: Timestamp) {
         for name in self.queue.clone() {
-            let Some(view) = self.nodes.get_mut(&name) else { continue };
+            let Some(view) = self.nodes.get_mut(&name) else {
+                continue;
+            };
             let key = execute_key(view.health);
             if key.is_none() || view.execute == key {
                 self.queue.remove(&name);
@@ -379,55 +414,6 @@ impl NodeLifecycle {
     }
 }
 
-fn execute_key(health: Health) -> Option<&'static str> {
-    match health {
-        Health::NotReady => Some(NOT_READY),
-        Health::Unknown => Some(UNREACHABLE),
-        Health::Ready | Health::NeverSeen => None,
-    }
-}
-
-/// The `NoExecute` taint of this controller a node carries already.
-fn execute_taint(node: &Value) -> Option<&'static str> {
-    [NOT_READY, UNREACHABLE].into_iter().find(|key| {
-        items(&node["spec"]["taints"])
-            .iter()
-            .any(|taint| taint["key"] == *key && taint["effect"] == "NoExecute")
-    })
-}
-
-fn wanted_taints(node: &Value, view: &NodeView) -> Vec<(&'static str, &'static str)> {
-    let mut wanted = Vec::new();
-    match view.health {
-        Health::Ready => {}
-        Health::NotReady | Health::NeverSeen => wanted.push((NOT_READY, "NoSchedule")),
-        Health::Unknown => wanted.push((UNREACHABLE, "NoSchedule")),
-    }
-    for (kind, key) in MIRRORED {
-        if condition_status(node, kind) == "True" {
-            wanted.push((key, "NoSchedule"));
-        }
-    }
-    if node["spec"]["unschedulable"] == true {
-        wanted.push((UNSCHEDULABLE, "NoSchedule"));
-    }
-    if let Some(key) = view.execute {
-        wanted.push((key, "NoExecute"));
-    }
-    wanted
-}
-
-fn is_managed(key: &str, effect: &str) -> bool {
-    match effect {
-        "NoSchedule" => {
-            matches!(key, NOT_READY | UNREACHABLE | UNSCHEDULABLE)
-                || MIRRORED.iter().any(|(_, mirrored)| *mirrored == key)
-        }
-        "NoExecute" => matches!(key, NOT_READY | UNREACHABLE),
-        _ => false,
-    }
-}
-
 /// The node with every condition its kubelet owns turned to `Unknown`.
 fn unknown(now: Timestamp, node: &Value) -> Value {
     let mut node = node.clone();
@@ -435,7 +421,10 @@ fn unknown(now: Timestamp, node: &Value) -> Value {
     let born = node["metadata"]["creationTimestamp"].clone();
     let mut conditions = items(&node["status"]["conditions"]).to_vec();
     for kind in KUBELET_CONDITIONS {
-        match conditions.iter_mut().find(|condition| condition["type"] == kind) {
+        match conditions
+            .iter_mut()
+            .find(|condition| condition["type"] == kind)
+        {
             Some(known) => {
                 known["status"] = json!("Unknown");
                 known["reason"] = json!("NodeStatusUnknown");
@@ -480,7 +469,8 @@ impl Component for NodeLifecycle {
             Event::Listed { objects, .. } => {
                 self.evictions.reset();
                 for pod in &objects {
-                    self.evictions.see(&mut self.out, now, Change::Added, pod.value());
+                    self.evictions
+                        .see(&mut self.out, now, Change::Added, pod.value());
                 }
             }
             Event::Watch(event) if event.resource == NODES => {
@@ -514,6 +504,9 @@ impl Component for NodeLifecycle {
             .iter()
             .filter_map(|name| self.zones.next_token(&self.nodes.get(name)?.zone))
             .min();
-        [self.tick_at, expiry, token, self.evictions.wake_at()].into_iter().flatten().min()
+        [self.tick_at, expiry, token, self.evictions.wake_at()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }

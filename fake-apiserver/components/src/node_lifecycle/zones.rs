@@ -104,8 +104,12 @@ impl Zones {
 
     /// Takes the right to give up one node of a zone.
     pub(super) fn take(&mut self, name: &str, now: Timestamp) -> bool {
-        let Some(zone) = self.0.get_mut(name) else { return false };
-        let Some(pause) = zone.pause() else { return false };
+        let Some(zone) = self.0.get_mut(name) else {
+            return false;
+        };
+        let Some(pause) = zone.pause() else {
+            return false;
+        };
         if zone.next_token.is_some_and(|at| at > now) {
             return false;
         }

@@ -9,12 +9,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::api::{Change, Component, Event, Identity, Object, Operation, Request, Resource, Status};
+use crate::api::{
+    Change, Component, Event, Identity, Object, Operation, Request, Resource, Status,
+};
 use crate::events::{About, Recorder, normal, warning};
 use crate::kinds::{PODS, REPLICA_SETS, identities};
-use crate::object::{
-    Key, controller_of, is_deleting, number, owner_reference, revision, text,
-};
+use crate::object::{Key, controller_of, is_deleting, number, owner_reference, revision, text};
 use crate::outbox::{Outbox, Target, delete_plain, strategic};
 use crate::pod_index::{PodIndex, PodView};
 use crate::selector::Selector;
@@ -108,9 +108,14 @@ impl ReplicaSets {
                 old.sent = None;
             }
             _ => {
-                let controller = controller_of(value).map(|owner| owner.uid).unwrap_or_default();
+                let controller = controller_of(value)
+                    .map(|owner| owner.uid)
+                    .unwrap_or_default();
                 self.by_uid.insert(object.uid().to_owned(), key.clone());
-                self.by_controller.entry(controller.clone()).or_default().insert(key.clone());
+                self.by_controller
+                    .entry(controller.clone())
+                    .or_default()
+                    .insert(key.clone());
                 let view = SetView {
                     object: object.clone(),
                     selector: Selector::read(&value["spec"]["selector"]),
@@ -156,13 +161,17 @@ impl ReplicaSets {
     }
 
     fn sync(&mut self, now: Timestamp, key: &Key) {
-        let Some(set) = self.sets.get(key) else { return };
+        let Some(set) = self.sets.get(key) else {
+            return;
+        };
         // A batch is under way: its last answer syncs again.
         if set.awaited > 0 {
             return;
         }
         self.claim(key);
-        let Some(set) = self.sets.get(key) else { return };
+        let Some(set) = self.sets.get(key) else {
+            return;
+        };
         if !is_deleting(set.object.value()) {
             self.manage(now, key);
         }
@@ -171,14 +180,17 @@ impl ReplicaSets {
 
     /// Adopts orphans the selector matches and releases pods it no longer does.
     fn claim(&mut self, key: &Key) {
-        let Some(set) = self.sets.get(key) else { return };
-        let Some(selector) = &set.selector else { return };
+        let Some(set) = self.sets.get(key) else {
+            return;
+        };
+        let Some(selector) = &set.selector else {
+            return;
+        };
         let value = set.object.value();
         let reference = owner_reference("apps/v1", "ReplicaSet", value);
         if !is_deleting(value) {
             for (uid, pod) in self.pods.orphans(&key.namespace, selector) {
-                let body =
-                    json!({ "metadata": { "uid": uid, "ownerReferences": [reference] } });
+                let body = json!({ "metadata": { "uid": uid, "ownerReferences": [reference] } });
                 let target = Target::new(PODS, &pod.namespace, &pod.name);
                 self.out.tell(target, strategic(body));
             }
@@ -195,7 +207,9 @@ impl ReplicaSets {
 
     /// Creates or deletes pods until there are as many as wished.
     fn manage(&mut self, now: Timestamp, key: &Key) {
-        let Some(set) = self.sets.get_mut(key) else { return };
+        let Some(set) = self.sets.get_mut(key) else {
+            return;
+        };
         let wished = usize::try_from(number(&set.object.value()["spec"]["replicas"]));
         let wished = wished.unwrap_or_default();
         let active = self.pods.active(set.object.uid());
@@ -212,7 +226,9 @@ impl ReplicaSets {
     /// Slow start: one, then two, four, …, so that a hopeless creation fails once, not a hundred
     /// times.
     fn next_batch(&mut self, key: &Key) {
-        let Some(set) = self.sets.get_mut(key) else { return };
+        let Some(set) = self.sets.get_mut(key) else {
+            return;
+        };
         let size = set.batch.min(set.left);
         set.left -= size;
         set.batch = size * 2;
@@ -226,7 +242,9 @@ impl ReplicaSets {
     }
 
     fn created(&mut self, now: Timestamp, key: &Key, result: Result<Object, Status>) {
-        let Some(set) = self.sets.get_mut(key) else { return };
+        let Some(set) = self.sets.get_mut(key) else {
+            return;
+        };
         let about = About::new("apps/v1", "ReplicaSet", set.object.value());
         set.awaited = set.awaited.saturating_sub(1);
         match result {
@@ -244,7 +262,9 @@ impl ReplicaSets {
                 set.failed = Some(status);
             }
         }
-        let Some(set) = self.sets.get_mut(key) else { return };
+        let Some(set) = self.sets.get_mut(key) else {
+            return;
+        };
         if set.awaited > 0 {
             return;
         }
@@ -268,7 +288,9 @@ impl ReplicaSets {
     }
 
     fn delete(&mut self, now: Timestamp, key: &Key, surplus: usize) {
-        let Some(set) = self.sets.get(key) else { return };
+        let Some(set) = self.sets.get(key) else {
+            return;
+        };
         let siblings: Vec<&str> = if set.controller.is_empty() {
             vec![set.object.uid()]
         } else {
@@ -291,14 +313,27 @@ impl ReplicaSets {
             let id = self.out.ask(target, delete_plain());
             // Not counted any more, whatever the answer: a later change corrects it.
             self.pods.mark_deleting(&uid);
-            let asked = Asked::Delete { set: key.clone(), uid, name: pod.name };
+            let asked = Asked::Delete {
+                set: key.clone(),
+                uid,
+                name: pod.name,
+            };
             self.asked.insert(id, asked);
         }
     }
 
-    fn deleted(&mut self, now: Timestamp, key: &Key, uid: &str, name: &str, refused: Option<Status>) {
+    fn deleted(
+        &mut self,
+        now: Timestamp,
+        key: &Key,
+        uid: &str,
+        name: &str,
+        refused: Option<Status>,
+    ) {
         self.dirty.insert(key.clone());
-        let Some(set) = self.sets.get(key) else { return };
+        let Some(set) = self.sets.get(key) else {
+            return;
+        };
         let about = About::new("apps/v1", "ReplicaSet", set.object.value());
         match refused {
             None => {
@@ -317,7 +352,9 @@ impl ReplicaSets {
     }
 
     fn update_status(&mut self, now: Timestamp, key: &Key) {
-        let Some(set) = self.sets.get_mut(key) else { return };
+        let Some(set) = self.sets.get_mut(key) else {
+            return;
+        };
         let value = set.object.value();
         let owned = self.pods.owned(set.object.uid());
         let (status, available_at) = status::of(now, value, owned, set.failed.as_ref());
@@ -433,6 +470,10 @@ impl Component for ReplicaSets {
     fn wake_at(&self) -> Option<Timestamp> {
         // Dirty keys are synced once all that waits has been taken in, as a work queue does.
         let timer = self.timers.first().map(|(at, _)| *at);
-        if self.dirty.is_empty() { timer } else { Some(self.now) }
+        if self.dirty.is_empty() {
+            timer
+        } else {
+            Some(self.now)
+        }
     }
 }

@@ -126,7 +126,9 @@ impl Cache {
     }
 
     pub(super) fn remove_node(&mut self, name: &str) {
-        let Some(info) = self.nodes.get_mut(name) else { return };
+        let Some(info) = self.nodes.get_mut(name) else {
+            return;
+        };
         self.existing -= usize::from(info.exists);
         info.exists = false;
         self.version += 1;
@@ -158,8 +160,11 @@ impl Cache {
         if !shape.without.is_empty() {
             self.repelling.insert(uid.to_owned());
         }
-        let pod =
-            PlacedPod { node: node.to_owned(), shape: Arc::clone(shape), deleting: false };
+        let pod = PlacedPod {
+            node: node.to_owned(),
+            shape: Arc::clone(shape),
+            deleting: false,
+        };
         self.pods.insert(uid.to_owned(), pod);
         self.version += 1;
     }

@@ -19,11 +19,17 @@ pub(super) struct Rejection {
 
 impl Rejection {
     pub(super) fn hopeless(reason: &'static str) -> Self {
-        Self { reasons: vec![Cow::Borrowed(reason)], resolvable: false }
+        Self {
+            reasons: vec![Cow::Borrowed(reason)],
+            resolvable: false,
+        }
     }
 
     pub(super) fn resolvable(reason: &'static str) -> Self {
-        Self { reasons: vec![Cow::Borrowed(reason)], resolvable: true }
+        Self {
+            reasons: vec![Cow::Borrowed(reason)],
+            resolvable: true,
+        }
     }
 }
 
@@ -40,7 +46,9 @@ pub(super) fn check_alone(shape: &Shape, node: &NodeInfo) -> Result<(), Rejectio
         return Err(Rejection::hopeless("node(s) had untolerated taint(s)"));
     }
     if !shape.affinity.matches(&node.name, &node.labels) {
-        return Err(Rejection::hopeless("node(s) didn't match Pod's node affinity/selector"));
+        return Err(Rejection::hopeless(
+            "node(s) didn't match Pod's node affinity/selector",
+        ));
     }
     let taken = |port| node.ports.keys().any(|used| used.conflicts(port));
     if shape.ports.iter().any(taken) {
@@ -78,9 +86,21 @@ fn check_resources(requests: &Amounts, node: &NodeInfo) -> Result<(), Rejection>
     };
     demand("cpu", requests.cpu_milli, used.cpu_milli, total.cpu_milli);
     demand("memory", requests.memory, used.memory, total.memory);
-    demand("ephemeral-storage", requests.ephemeral, used.ephemeral, total.ephemeral);
+    demand(
+        "ephemeral-storage",
+        requests.ephemeral,
+        used.ephemeral,
+        total.ephemeral,
+    );
     for (name, asked) in &requests.other {
         demand(name, *asked, of(used, name), of(total, name));
     }
-    if reasons.is_empty() { Ok(()) } else { Err(Rejection { reasons, resolvable }) }
+    if reasons.is_empty() {
+        Ok(())
+    } else {
+        Err(Rejection {
+            reasons,
+            resolvable,
+        })
+    }
 }

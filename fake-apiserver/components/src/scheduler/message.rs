@@ -37,8 +37,11 @@ impl Tally {
     /// The whole message. No pod is ever preempted: see the limits of the scheduler.
     pub(super) fn message(&self, never_preempts: bool) -> String {
         let nodes = self.nodes;
-        let mut reasons: Vec<String> =
-            self.reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+        let mut reasons: Vec<String> = self
+            .reasons
+            .iter()
+            .map(|(reason, count)| format!("{count} {reason}"))
+            .collect();
         reasons.sort_unstable();
         let mut message = format!("0/{nodes} nodes are available: {}.", reasons.join(", "));
         message.push_str(" no new claims to deallocate, preemption: ");
@@ -50,10 +53,14 @@ impl Tally {
         let hopeless = nodes - self.resolvable;
         if self.resolvable > 0 {
             let count = self.resolvable;
-            outcomes.push(format!("{count} No preemption victims found for incoming pod"));
+            outcomes.push(format!(
+                "{count} No preemption victims found for incoming pod"
+            ));
         }
         if hopeless > 0 {
-            outcomes.push(format!("{hopeless} Preemption is not helpful for scheduling"));
+            outcomes.push(format!(
+                "{hopeless} Preemption is not helpful for scheduling"
+            ));
         }
         outcomes.sort_unstable();
         message + &format!("0/{nodes} nodes are available: {}.", outcomes.join(", "))

@@ -23,7 +23,9 @@ use self::message::{NO_NODES, Tally};
 use self::queue::{Arrival, Failure, Pending, Queue};
 use self::shape::{Shape, Shapes};
 use self::topology::Topology;
-use crate::api::{Change, Component, Event, Identity, Object, Operation, Request, Resource, Status};
+use crate::api::{
+    Change, Component, Event, Identity, Object, Operation, Request, Resource, Status,
+};
 use crate::events::{About, event_name, regarding};
 use crate::kinds::{NODES, PODS, SCHEDULER_EVENTS, identities};
 use crate::object::{Key, generation, is_deleting, items, text};
@@ -87,7 +89,10 @@ impl Scheduler {
             self.see_placed(uid, node, value);
             return;
         }
-        let ours = matches!(text(&value["spec"]["schedulerName"]), "" | "default-scheduler");
+        let ours = matches!(
+            text(&value["spec"]["schedulerName"]),
+            "" | "default-scheduler"
+        );
         let gated = !items(&value["spec"]["schedulingGates"]).is_empty();
         if !ours || gated || is_deleting(value) {
             self.queue.remove(uid);
@@ -116,7 +121,8 @@ impl Scheduler {
         if !same {
             self.cache.place(uid, node, &shape);
             // A pod that others want near them may have come.
-            self.queue.wake(|other| !other.with.is_empty() || !other.spread.is_empty());
+            self.queue
+                .wake(|other| !other.with.is_empty() || !other.spread.is_empty());
         }
         if is_deleting(value) {
             self.cache.mark_deleting(uid);
@@ -182,8 +188,10 @@ impl Scheduler {
         };
         match &shape.affinity.only {
             Some(names) => {
-                let named: Vec<&NodeInfo> =
-                    names.iter().filter_map(|name| self.cache.node(name)).collect();
+                let named: Vec<&NodeInfo> = names
+                    .iter()
+                    .filter_map(|name| self.cache.node(name))
+                    .collect();
                 tally.add_unseen(self.cache.count() - named.len(), NOT_NAMED);
                 for node in named {
                     consider(node, &mut tally);
@@ -202,7 +210,8 @@ impl Scheduler {
         if self.verdicts.len() >= VERDICTS_MAX {
             self.verdicts.clear();
         }
-        self.verdicts.insert(shape.id, (version, Arc::clone(&message)));
+        self.verdicts
+            .insert(shape.id, (version, Arc::clone(&message)));
         Attempt::Fails(message)
     }
 
@@ -221,11 +230,15 @@ impl Scheduler {
     }
 
     fn bound(&mut self, now: Timestamp, id: u64, result: &Result<Object, Status>) {
-        let Some(pending) = self.binding.remove(&id) else { return };
+        let Some(pending) = self.binding.remove(&id) else {
+            return;
+        };
         let uid = pending.uid.clone();
         match result {
             Ok(_) => {
-                let Some(placed) = self.cache.pod(&uid) else { return };
+                let Some(placed) = self.cache.pod(&uid) else {
+                    return;
+                };
                 let key = &pending.key;
                 let note = format!(
                     "Successfully assigned {}/{} to {}",

@@ -58,7 +58,12 @@ type Rank = (Reverse<i64>, Timestamp, u64, String);
 
 impl Pending {
     fn rank(&self) -> Rank {
-        (Reverse(self.priority), self.queued, self.sequence, self.uid.clone())
+        (
+            Reverse(self.priority),
+            self.queued,
+            self.sequence,
+            self.uid.clone(),
+        )
     }
 }
 
@@ -88,13 +93,24 @@ impl Queue {
     }
 
     pub(super) fn clear(&mut self) {
-        *self = Self { sequence: self.sequence, ..Self::new(self.flush_after) };
+        *self = Self {
+            sequence: self.sequence,
+            ..Self::new(self.flush_after)
+        };
     }
 
     /// Takes a pod in. One that is known keeps its place unless its shape changed.
     pub(super) fn add(&mut self, now: Timestamp, arrival: Arrival, shape: Arc<Shape>) {
-        let Arrival { uid, key, priority, generation } = arrival;
-        let known = self.pods.get(&uid).is_some_and(|pod| Arc::ptr_eq(&pod.shape, &shape));
+        let Arrival {
+            uid,
+            key,
+            priority,
+            generation,
+        } = arrival;
+        let known = self
+            .pods
+            .get(&uid)
+            .is_some_and(|pod| Arc::ptr_eq(&pod.shape, &shape));
         if known {
             return;
         }
@@ -108,7 +124,9 @@ impl Queue {
             message: old.as_ref().and_then(|old| old.message.clone()),
             failing_since: old.as_ref().and_then(|old| old.failing_since),
             repeats: old.as_ref().map_or(0, |old| old.repeats),
-            event_name: old.as_ref().map_or_else(String::new, |old| old.event_name.clone()),
+            event_name: old
+                .as_ref()
+                .map_or_else(String::new, |old| old.event_name.clone()),
             priority,
             queued: now,
             sequence: self.sequence,
@@ -162,7 +180,13 @@ impl Queue {
             }
         };
         self.due.insert((due, uid.to_owned()));
-        self.pods.insert(uid.to_owned(), Pending { due: Some(due), ..pending });
+        self.pods.insert(
+            uid.to_owned(),
+            Pending {
+                due: Some(due),
+                ..pending
+            },
+        );
     }
 
     /// Makes active the unschedulable pods of every shape that might now fit.
@@ -193,7 +217,9 @@ impl Queue {
     }
 
     fn activate(&mut self, uid: &str) {
-        let Some(pending) = self.pods.get(uid).cloned() else { return };
+        let Some(pending) = self.pods.get(uid).cloned() else {
+            return;
+        };
         self.unpark(&pending);
         self.active.insert(pending.rank());
         if let Some(pending) = self.pods.get_mut(uid) {

@@ -12,13 +12,29 @@ const SPREAD_WEIGHT: i64 = 2;
 
 /// The best of some feasible nodes. Of equal nodes the first by name wins: the real scheduler
 /// draws among them, and any of its draws is legal.
-pub(super) fn best<'a>(shape: &Shape, nodes: &[&'a NodeInfo], cache: &Cache) -> Option<&'a NodeInfo> {
+pub(super) fn best<'a>(
+    shape: &Shape,
+    nodes: &[&'a NodeInfo],
+    cache: &Cache,
+) -> Option<&'a NodeInfo> {
     if let [only] = nodes {
         return Some(only);
     }
-    let affinity = normalised(nodes.iter().map(|node| preferred(shape, node)).collect(), false);
-    let taints = normalised(nodes.iter().map(|node| disliked(shape, node)).collect(), true);
-    let spread = normalised(nodes.iter().map(|node| crowded(shape, node, cache)).collect(), true);
+    let affinity = normalised(
+        nodes.iter().map(|node| preferred(shape, node)).collect(),
+        false,
+    );
+    let taints = normalised(
+        nodes.iter().map(|node| disliked(shape, node)).collect(),
+        true,
+    );
+    let spread = normalised(
+        nodes
+            .iter()
+            .map(|node| crowded(shape, node, cache))
+            .collect(),
+        true,
+    );
     let total = |index: usize, node: &NodeInfo| {
         allocation(shape, node)
             + AFFINITY_WEIGHT * affinity[index]
@@ -41,7 +57,11 @@ fn allocation(shape: &Shape, node: &NodeInfo) -> i64 {
     ];
     let free = |(total, used, asked): (i64, i64, i64)| {
         let left = total - used - asked;
-        if total == 0 || left < 0 { 0 } else { permyriad(left, total) / 100 }
+        if total == 0 || left < 0 {
+            0
+        } else {
+            permyriad(left, total) / 100
+        }
     };
     let least = parts.into_iter().map(free).sum::<i64>() / 2;
     // The spread of two fractions is half their distance (`balanced_allocation.go`).
@@ -73,10 +93,9 @@ fn preferred(shape: &Shape, node: &NodeInfo) -> i64 {
 }
 
 fn disliked(shape: &Shape, node: &NodeInfo) -> i64 {
-    let disliked = node
-        .taints
-        .iter()
-        .filter(|taint| taint.effect == "PreferNoSchedule" && !tolerates(&shape.tolerations, taint));
+    let disliked = node.taints.iter().filter(|taint| {
+        taint.effect == "PreferNoSchedule" && !tolerates(&shape.tolerations, taint)
+    });
     i64::try_from(disliked.count()).unwrap_or(i64::MAX)
 }
 
@@ -88,8 +107,14 @@ fn crowded(shape: &Shape, node: &NodeInfo, cache: &Cache) -> i64 {
         let matching = cache.pods().filter(|pod| {
             !pod.deleting
                 && pod.shape.namespace == shape.namespace
-                && constraint.selector.as_ref().is_some_and(|s| s.matches(&pod.shape.labels))
-                && cache.node(&pod.node).and_then(|n| n.labels.get(&constraint.key)) == domain
+                && constraint
+                    .selector
+                    .as_ref()
+                    .is_some_and(|s| s.matches(&pod.shape.labels))
+                && cache
+                    .node(&pod.node)
+                    .and_then(|n| n.labels.get(&constraint.key))
+                    == domain
         });
         crowd += i64::try_from(matching.count()).unwrap_or(i64::MAX);
     }

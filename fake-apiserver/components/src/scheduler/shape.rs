@@ -84,9 +84,12 @@ impl NodeAffinity {
     fn read(spec: &Value) -> Self {
         let affinity = &spec["affinity"]["nodeAffinity"];
         let required = &affinity["requiredDuringSchedulingIgnoredDuringExecution"];
-        let required: Option<Vec<NodeTerm>> = required
-            .is_object()
-            .then(|| items(&required["nodeSelectorTerms"]).iter().map(NodeTerm::read).collect());
+        let required: Option<Vec<NodeTerm>> = required.is_object().then(|| {
+            items(&required["nodeSelectorTerms"])
+                .iter()
+                .map(NodeTerm::read)
+                .collect()
+        });
         let preferred = items(&affinity["preferredDuringSchedulingIgnoredDuringExecution"])
             .iter()
             .map(|term| {
@@ -101,7 +104,12 @@ impl NodeAffinity {
                 .collect();
             names.filter(|names| !names.is_empty())
         });
-        Self { selector: Selector::equal(&spec["nodeSelector"]), required, preferred, only }
+        Self {
+            selector: Selector::equal(&spec["nodeSelector"]),
+            required,
+            preferred,
+            only,
+        }
     }
 
     pub(super) fn matches(&self, name: &str, labels: &BTreeMap<String, String>) -> bool {
@@ -157,26 +165,39 @@ pub(super) struct PodTerm {
 impl PodTerm {
     pub(super) fn matches(&self, namespace: &str, labels: &BTreeMap<String, String>) -> bool {
         (self.all_namespaces || self.namespaces.contains(namespace))
-            && self.selector.as_ref().is_some_and(|selector| selector.matches(labels))
+            && self
+                .selector
+                .as_ref()
+                .is_some_and(|selector| selector.matches(labels))
     }
 
     fn read(term: &Value, namespace: &str, own: &BTreeMap<String, String>) -> Self {
         let mut selector = Selector::read(&term["labelSelector"]);
         fold_keys(&mut selector, &term["matchLabelKeys"], own);
-        let mut namespaces: BTreeSet<String> =
-            items(&term["namespaces"]).iter().map(|ns| text(ns).to_owned()).collect();
+        let mut namespaces: BTreeSet<String> = items(&term["namespaces"])
+            .iter()
+            .map(|ns| text(ns).to_owned())
+            .collect();
         let by_label = &term["namespaceSelector"];
         if namespaces.is_empty() && !by_label.is_object() {
             namespaces.insert(namespace.to_owned());
         }
         // Only the empty selector is understood: it selects every namespace.
         let all_namespaces = Selector::read(by_label).is_some_and(|s| s.is_empty());
-        Self { key: text(&term["topologyKey"]).to_owned(), selector, namespaces, all_namespaces }
+        Self {
+            key: text(&term["topologyKey"]).to_owned(),
+            selector,
+            namespaces,
+            all_namespaces,
+        }
     }
 
     fn read_all(terms: &Value, namespace: &str, own: &BTreeMap<String, String>) -> Vec<Self> {
         let required = &terms["requiredDuringSchedulingIgnoredDuringExecution"];
-        items(required).iter().map(|term| Self::read(term, namespace, own)).collect()
+        items(required)
+            .iter()
+            .map(|term| Self::read(term, namespace, own))
+            .collect()
     }
 }
 
@@ -223,7 +244,11 @@ fn ports(spec: &Value) -> Vec<Port> {
             given => given.to_owned(),
         };
         let (protocol, ip) = (or(&port["protocol"], "TCP"), or(&port["hostIP"], ANY));
-        Some(Port { number, protocol, ip })
+        Some(Port {
+            number,
+            protocol,
+            ip,
+        })
     };
     items(&spec["containers"])
         .iter()

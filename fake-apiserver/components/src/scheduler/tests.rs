@@ -16,9 +16,7 @@ fn shaped(name: &str, cpu: &str, labels: &[(&str, &str)], taints: &[(&str, &str,
     for (key, value) in labels {
         node["metadata"]["labels"][key] = json!(value);
     }
-    let taint = |(key, value, effect): &(&str, &str, &str)| {
-        json!({ "key": key, "value": value, "effect": effect })
-    };
+    let taint = |(key, value, effect): &(&str, &str, &str)| json!({ "key": key, "value": value, "effect": effect });
     node["spec"]["taints"] = taints.iter().map(taint).collect();
     node
 }
@@ -32,6 +30,10 @@ fn world(nodes: Vec<Value>) -> World {
     world
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "callers write the spec in place"
+)]
 fn place(world: &mut World, mut pod: Value, spec: Value) -> String {
     let name = text(&pod["metadata"]["name"]).to_owned();
     for (key, value) in spec.as_object().into_iter().flatten() {
@@ -136,7 +138,10 @@ fn ports_spread_taints_and_room_each_have_their_words() {
 #[test]
 fn a_full_node_might_be_helped_by_preemption_a_small_one_never() {
     // Cases `sched-insufficient-resources` and `sched-wake`.
-    let mut world = world(vec![shaped("n1", "1", &[], &[]), shaped("n2", "3", &[], &[])]);
+    let mut world = world(vec![
+        shaped("n1", "1", &[], &[]),
+        shaped("n2", "3", &[], &[]),
+    ]);
     let on = json!({ "nodeName": "n2" });
     place(&mut world, pod("full", "2", "64Mi"), on);
     assert_eq!(
@@ -151,7 +156,11 @@ fn a_full_node_might_be_helped_by_preemption_a_small_one_never() {
         "name": "c", "image": "x", "resources": { "requests": { "nvidia.com/gpu": "1" } },
     }]);
     assert_eq!(
-        place(&mut world, pod("gpu", "0", "0"), json!({ "containers": gpu })),
+        place(
+            &mut world,
+            pod("gpu", "0", "0"),
+            json!({ "containers": gpu })
+        ),
         format!(
             "0/2 nodes are available: 2 Insufficient nvidia.com/gpu.{PREEMPTION}0/2 nodes are \
              available: 2 Preemption is not helpful for scheduling."
@@ -171,9 +180,7 @@ fn affinity_terms_are_alternatives_of_conjunctions() {
             "requiredDuringSchedulingIgnoredDuringExecution": { "nodeSelectorTerms": terms },
         } } })
     };
-    let expression = |key: &str, operator: &str, values: Value| {
-        json!({ "matchExpressions": [{ "key": key, "operator": operator, "values": values }] })
-    };
+    let expression = |key: &str, operator: &str, values: Value| json!({ "matchExpressions": [{ "key": key, "operator": operator, "values": values }] });
     let newer = required(json!([expression("gen", "Gt", json!(["5"]))]));
     assert_eq!(place(&mut world, pod("newer", "1", "1Gi"), newer), "n2");
     let either = required(json!([
@@ -207,7 +214,11 @@ fn pods_attract_and_repel_each_other() {
         } } })
     };
     assert_eq!(
-        place(&mut world, pod("near", "1", "1Gi"), term("podAffinity", "leader")),
+        place(
+            &mut world,
+            pod("near", "1", "1Gi"),
+            term("podAffinity", "leader")
+        ),
         format!(
             "0/2 nodes are available: 2 node(s) didn't match pod affinity rules.{PREEMPTION}0/2 \
              nodes are available: 2 Preemption is not helpful for scheduling."
@@ -218,7 +229,11 @@ fn pods_attract_and_repel_each_other() {
     assert_eq!(verdict(&world, "near"), "n2");
     // The first of a group that wants its own kind may begin anywhere.
     assert_eq!(
-        place(&mut world, pod("own", "1", "1Gi"), term("podAffinity", "own")),
+        place(
+            &mut world,
+            pod("own", "1", "1Gi"),
+            term("podAffinity", "own")
+        ),
         "n1"
     );
     let mut lone = |name: &str| {
@@ -227,7 +242,10 @@ fn pods_attract_and_repel_each_other() {
         place(&mut world, pod, term("podAntiAffinity", "lone"))
     };
     let taken = [lone("a"), lone("b")];
-    assert!(taken.contains(&"n1".to_owned()) && taken.contains(&"n2".to_owned()), "{taken:?}");
+    assert!(
+        taken.contains(&"n1".to_owned()) && taken.contains(&"n2".to_owned()),
+        "{taken:?}"
+    );
     assert_eq!(
         lone("c"),
         format!(
@@ -288,12 +306,26 @@ fn only_what_may_help_wakes_a_pod() {
     let mut world = world(vec![shaped("n1", "1", &[], &[])]);
     place(&mut world, pod("p", "2", "1Gi"), json!({}));
     let attempts = |world: &World| {
-        world.api.log.iter().filter(|line| line.contains("kube-scheduler create events")).count()
+        world
+            .api
+            .log
+            .iter()
+            .filter(|line| line.contains("kube-scheduler create events"))
+            .count()
     };
     assert_eq!(attempts(&world), 1);
-    world.patch(NODES, "", "n1", json!({ "metadata": { "labels": { "x": "y" } } }));
+    world.patch(
+        NODES,
+        "",
+        "n1",
+        json!({ "metadata": { "labels": { "x": "y" } } }),
+    );
     world.run(SECOND);
-    world.create(NODES, "", shaped("n2", "4", &[], &[("a", "", "NoSchedule")]));
+    world.create(
+        NODES,
+        "",
+        shaped("n2", "4", &[], &[("a", "", "NoSchedule")]),
+    );
     world.run(SECOND);
     assert_eq!(attempts(&world), 1);
     world.patch(NODES, "", "n2", json!({ "spec": { "taints": null } }));
@@ -318,7 +350,12 @@ fn an_undisturbed_pod_is_tried_again_after_five_minutes() {
     let mut world = world(vec![shaped("n1", "1", &[], &[])]);
     place(&mut world, pod("p", "2", "1Gi"), json!({}));
     let attempts = |world: &World| {
-        world.api.log.iter().filter(|line| line.contains("kube-scheduler create events")).count()
+        world
+            .api
+            .log
+            .iter()
+            .filter(|line| line.contains("kube-scheduler create events"))
+            .count()
     };
     world.run(299 * SECOND);
     assert_eq!(attempts(&world), 1);
@@ -338,14 +375,22 @@ fn higher_priority_goes_first_and_gated_pods_wait() {
     wait("high", 100);
     wait("middle", 10);
     let gated = json!({ "schedulingGates": [{ "name": "example.com/wait" }] });
-    assert_eq!(place(&mut world, pod("gated", "100m", "64Mi"), gated), "no verdict");
+    assert_eq!(
+        place(&mut world, pod("gated", "100m", "64Mi"), gated),
+        "no verdict"
+    );
     world.create(NODES, "", node("n1", "2", "16Gi"));
     world.run(15 * SECOND);
     assert_eq!(verdict(&world, "high"), "n1");
     assert_eq!(verdict(&world, "middle"), "n1");
     assert!(verdict(&world, "low").contains("Insufficient cpu"));
     world.create(NODES, "", node("n2", "2", "16Gi"));
-    world.patch(PODS, "default", "gated", json!({ "spec": { "schedulingGates": null } }));
+    world.patch(
+        PODS,
+        "default",
+        "gated",
+        json!({ "spec": { "schedulingGates": null } }),
+    );
     world.pump();
     assert_eq!(verdict(&world, "gated"), "n2");
 }
@@ -353,11 +398,17 @@ fn higher_priority_goes_first_and_gated_pods_wait() {
 #[test]
 fn the_least_allocated_node_wins() {
     // Case `sched-scoring-least-allocated`: pods go to the emptier of two nodes.
-    let mut world = world(vec![shaped("n1", "4", &[], &[]), shaped("n2", "4", &[], &[])]);
+    let mut world = world(vec![
+        shaped("n1", "4", &[], &[]),
+        shaped("n2", "4", &[], &[]),
+    ]);
     let on = json!({ "nodeName": "n1" });
     place(&mut world, pod("fill", "1", "1Gi"), on);
     let mut next = |name: &str| place(&mut world, pod(name, "500m", "512Mi"), json!({}));
-    assert_eq!([next("a"), next("b"), next("c"), next("d")], ["n2", "n2", "n1", "n2"]);
+    assert_eq!(
+        [next("a"), next("b"), next("c"), next("d")],
+        ["n2", "n2", "n1", "n2"]
+    );
 }
 
 #[test]
@@ -382,7 +433,9 @@ fn nine_pods_spread_over_three_zones() {
             "labelSelector": { "matchLabels": { "app": "s" } },
         }] });
         let node = place(&mut world, p, spread);
-        *count.entry(node.chars().next().expect("a name")).or_insert(0) += 1;
+        *count
+            .entry(node.chars().next().expect("a name"))
+            .or_insert(0) += 1;
     }
     assert_eq!(count.into_values().collect::<Vec<_>>(), [3, 3, 3]);
 }

@@ -31,7 +31,10 @@ impl Topology {
         }
         let matches_all = |pod: &PlacedPod| {
             let other = &pod.shape;
-            shape.with.iter().all(|term| term.matches(&other.namespace, &other.labels))
+            shape
+                .with
+                .iter()
+                .all(|term| term.matches(&other.namespace, &other.labels))
         };
         let attracting: Vec<&PlacedPod> = if shape.with.is_empty() {
             Vec::new()
@@ -56,7 +59,9 @@ impl Topology {
             })
             .collect();
         Some(Self {
-            spread: hard(shape).map(|constraint| count_spread(shape, constraint, cache)).collect(),
+            spread: hard(shape)
+                .map(|constraint| count_spread(shape, constraint, cache))
+                .collect(),
             with,
             first_of_its_kind: nobody && shape.with.iter().all(own),
             without,
@@ -69,12 +74,16 @@ impl Topology {
             check_spread(shape, constraint, counts, node)?;
         }
         let inside = |key: &String, domains: &BTreeSet<String>| {
-            node.labels.get(key).is_some_and(|value| domains.contains(value))
+            node.labels
+                .get(key)
+                .is_some_and(|value| domains.contains(value))
         };
         for (term, domains) in shape.with.iter().zip(&self.with) {
             let alone = self.first_of_its_kind && node.labels.contains_key(&term.key);
             if !(alone || inside(&term.key, domains)) {
-                return Err(Rejection::hopeless("node(s) didn't match pod affinity rules"));
+                return Err(Rejection::hopeless(
+                    "node(s) didn't match pod affinity rules",
+                ));
             }
         }
         for (term, domains) in shape.without.iter().zip(&self.without) {
@@ -83,7 +92,11 @@ impl Topology {
                 return Err(Rejection::resolvable(reason));
             }
         }
-        if self.repelled.iter().any(|(key, value)| node.labels.get(key) == Some(value)) {
+        if self
+            .repelled
+            .iter()
+            .any(|(key, value)| node.labels.get(key) == Some(value))
+        {
             let reason = "node(s) didn't satisfy existing pods anti-affinity rules";
             return Err(Rejection::resolvable(reason));
         }
@@ -101,14 +114,17 @@ fn domains<'a>(
     pods: impl Iterator<Item = &'a PlacedPod>,
     cache: &Cache,
 ) -> BTreeSet<String> {
-    pods.filter_map(|pod| cache.node(&pod.node)?.labels.get(key).cloned()).collect()
+    pods.filter_map(|pod| cache.node(&pod.node)?.labels.get(key).cloned())
+        .collect()
 }
 
 /// Domains whose pods refuse a pod of this shape.
 fn repelled(shape: &Shape, cache: &Cache) -> BTreeSet<(String, String)> {
     let mut repelled = BTreeSet::new();
     for pod in cache.repelling() {
-        let Some(node) = cache.node(&pod.node) else { continue };
+        let Some(node) = cache.node(&pod.node) else {
+            continue;
+        };
         for term in &pod.shape.without {
             if let Some(value) = node.labels.get(&term.key)
                 && term.matches(&shape.namespace, &shape.labels)
@@ -124,7 +140,9 @@ fn repelled(shape: &Shape, cache: &Cache) -> BTreeSet<(String, String)> {
 fn count_spread(shape: &Shape, constraint: &Spread, cache: &Cache) -> BTreeMap<String, i64> {
     let mut counts = BTreeMap::new();
     for node in cache.nodes() {
-        let Some(domain) = node.labels.get(&constraint.key) else { continue };
+        let Some(domain) = node.labels.get(&constraint.key) else {
+            continue;
+        };
         let all_keys = hard(shape).all(|other| node.labels.contains_key(&other.key));
         let usable = (!constraint.honours_affinity
             || shape.affinity.matches(&node.name, &node.labels))
@@ -159,15 +177,23 @@ fn check_spread(
             "node(s) didn't match pod topology spread constraints (missing required label)",
         ));
     };
-    let fewer = constraint.min_domains.is_some_and(|least| counts.len() < least);
-    let least = if fewer { 0 } else { counts.values().copied().min().unwrap_or_default() };
+    let fewer = constraint
+        .min_domains
+        .is_some_and(|least| counts.len() < least);
+    let least = if fewer {
+        0
+    } else {
+        counts.values().copied().min().unwrap_or_default()
+    };
     let own = constraint
         .selector
         .as_ref()
         .is_some_and(|selector| selector.matches(&shape.labels));
     let there = counts.get(domain).copied().unwrap_or_default();
     if there + i64::from(own) - least > constraint.max_skew {
-        return Err(Rejection::resolvable("node(s) didn't match pod topology spread constraints"));
+        return Err(Rejection::resolvable(
+            "node(s) didn't match pod topology spread constraints",
+        ));
     }
     Ok(())
 }

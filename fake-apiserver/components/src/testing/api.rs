@@ -23,6 +23,10 @@ pub(crate) struct MemoryApi {
     history: Vec<WatchEvent>,
     revision: u64,
     uids: u64,
+    /// Changes up to this revision are forgotten.
+    pub(crate) floor: u64,
+    /// Status updates are acknowledged but not kept: a server nobody can come to rest with.
+    pub(crate) forgets_status: bool,
     /// `user verb resource[/sub] namespace/name code body`.
     pub(crate) log: Vec<String>,
 }
@@ -46,7 +50,10 @@ impl MemoryApi {
     }
 
     pub(crate) fn all(&self, resource: Resource) -> impl Iterator<Item = &Value> {
-        self.objects.iter().filter(move |((r, _), _)| *r == resource).map(|(_, value)| value)
+        self.objects
+            .iter()
+            .filter(move |((r, _), _)| *r == resource)
+            .map(|(_, value)| value)
     }
 
     fn record(&mut self, place: &Place, change: Change) {
@@ -75,12 +82,20 @@ impl MemoryApi {
         let mut value = body.clone();
         self.uids += 1;
         let name = match text(&value["metadata"]["name"]) {
-            "" => format!("{}{:05}", text(&value["metadata"]["generateName"]), self.uids),
+            "" => format!(
+                "{}{:05}",
+                text(&value["metadata"]["generateName"]),
+                self.uids
+            ),
             name => name.to_owned(),
         };
         let place = (request.resource, Key::new(&request.namespace, &name));
         if self.objects.contains_key(&place) {
-            return Err(status(409, "AlreadyExists", &format!("{name} already exists")));
+            return Err(status(
+                409,
+                "AlreadyExists",
+                &format!("{name} already exists"),
+            ));
         }
         let metadata = &mut value["metadata"];
         metadata["name"] = json!(name);
@@ -119,9 +134,13 @@ impl MemoryApi {
 
     /// A deleted object without finalizers or grace is gone.
     fn end_if_free(&mut self, _now: Timestamp, place: &Place) {
-        let Some(value) = self.objects.get(place) else { return };
+        let Some(value) = self.objects.get(place) else {
+            return;
+        };
         let metadata = &value["metadata"];
-        let grace = metadata["deletionGracePeriodSeconds"].as_i64().unwrap_or_default();
+        let grace = metadata["deletionGracePeriodSeconds"]
+            .as_i64()
+            .unwrap_or_default();
         let held = !items(&metadata["finalizers"]).is_empty()
             || !items(&value["spec"]["finalizers"]).is_empty();
         if metadata["deletionTimestamp"].is_string() && grace == 0 && !held {
@@ -137,9 +156,14 @@ impl MemoryApi {
         }
         let mut value = value.clone();
         let bound = place.0 == PODS && value["spec"]["nodeName"].is_string();
-        let default = value["spec"]["terminationGracePeriodSeconds"].as_i64().unwrap_or(30);
-        let grace =
-            if bound { options["gracePeriodSeconds"].as_i64().unwrap_or(default) } else { 0 };
+        let default = value["spec"]["terminationGracePeriodSeconds"]
+            .as_i64()
+            .unwrap_or(30);
+        let grace = if bound {
+            options["gracePeriodSeconds"].as_i64().unwrap_or(default)
+        } else {
+            0
+        };
         let metadata = &mut value["metadata"];
         let finalizer = match text(&options["propagationPolicy"]) {
             "Foreground" => Some("foregroundDeletion"),
@@ -159,7 +183,11 @@ impl MemoryApi {
     }
 
     fn bind(&mut self, now: Timestamp, place: &Place, body: &Value) -> Result<Value, Status> {
-        let mut value = self.objects.get(place).ok_or_else(|| not_found(place))?.clone();
+        let mut value = self
+            .objects
+            .get(place)
+            .ok_or_else(|| not_found(place))?
+            .clone();
         if value["spec"]["nodeName"].is_string() {
             return Err(conflict());
         }
@@ -175,16 +203,21 @@ impl MemoryApi {
     }
 
     fn execute(&mut self, now: Timestamp, request: &Request) -> Result<Value, Status> {
-        let place = (request.resource, Key::new(&request.namespace, &request.name));
+        let place = (
+            request.resource,
+            Key::new(&request.namespace, &request.name),
+        );
         match &request.operation {
             Operation::Create(body) if request.subresource == "binding" => {
                 self.bind(now, &place, body)
             }
             Operation::Create(body) => self.create(now, request, body),
             Operation::Delete(options) => self.delete(now, &place, options),
-            Operation::Get => {
-                self.objects.get(&place).cloned().ok_or_else(|| not_found(&place))
-            }
+            Operation::Get => self
+                .objects
+                .get(&place)
+                .cloned()
+                .ok_or_else(|| not_found(&place)),
             Operation::Update(body) => {
                 let old = self.objects.get(&place).ok_or_else(|| not_found(&place))?;
                 if body["metadata"]["resourceVersion"] != old["metadata"]["resourceVersion"] {
@@ -192,6 +225,9 @@ impl MemoryApi {
                 }
                 let mut value = old.clone();
                 match request.subresource {
+                    "status" if self.forgets_status => {
+                        value["metadata"]["forgotten"] = json!(self.revision);
+                    }
                     "status" => {
                         value["status"] = body["status"].clone();
                         value["metadata"]["annotations"] = body["metadata"]["annotations"].clone();
@@ -232,7 +268,11 @@ fn essence(request: &Request, body: &Value) -> Value {
 }
 
 fn not_found((resource, key): &Place) -> Status {
-    status(404, "NotFound", &format!("{} \"{}\" not found", resource.plural, key.name))
+    status(
+        404,
+        "NotFound",
+        &format!("{} \"{}\" not found", resource.plural, key.name),
+    )
 }
 
 /// JSON merge patch.
@@ -320,7 +360,10 @@ impl Api for MemoryApi {
         let body = essence(request, body);
         let who = request.identity.user.rsplit(':').next().unwrap_or_default();
         let verb = request.operation.verb();
-        let at = micro(now).get(14..23).expect("a timestamp has as many characters").to_owned();
+        let at = micro(now)
+            .get(14..23)
+            .expect("a timestamp has as many characters")
+            .to_owned();
         self.log.push(format!(
             "{at} {who} {verb} {}{sub} {name} {code} {body}",
             request.resource.plural
@@ -329,7 +372,9 @@ impl Api for MemoryApi {
     }
 
     fn list(&self, _who: &Identity, resource: Resource) -> Result<(Vec<Object>, u64), Status> {
-        let objects = self.all(resource).map(|value| Object::new(Arc::new(value.clone())));
+        let objects = self
+            .all(resource)
+            .map(|value| Object::new(Arc::new(value.clone())));
         Ok((objects.collect(), self.revision))
     }
 
@@ -339,9 +384,17 @@ impl Api for MemoryApi {
         resource: Resource,
         since: u64,
     ) -> Result<Vec<WatchEvent>, Status> {
-        let first = self.history.partition_point(|event| event.revision <= since);
+        if since < self.floor {
+            return Err(status(410, "Expired", "too old resource version"));
+        }
+        let first = self
+            .history
+            .partition_point(|event| event.revision <= since);
         let events = self.history.iter().skip(first);
-        Ok(events.filter(|event| event.resource == resource).cloned().collect())
+        Ok(events
+            .filter(|event| event.resource == resource)
+            .cloned()
+            .collect())
     }
 
     fn revision(&self) -> u64 {

@@ -32,8 +32,11 @@ impl World {
     }
 
     pub(crate) fn with(options: &Options) -> Self {
-        let mut world =
-            Self { api: MemoryApi::default(), cluster: Cluster::new(options), now: at(0) };
+        let mut world = Self {
+            api: MemoryApi::default(),
+            cluster: Cluster::new(options),
+            now: at(0),
+        };
         for namespace in ["default", "kube-system", "kube-node-lease"] {
             let body = json!({
                 "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace },
@@ -75,12 +78,14 @@ impl World {
     }
 
     pub(crate) fn create(&mut self, resource: Resource, namespace: &str, body: Value) -> Object {
-        self.ask(resource, (namespace, "", ""), Operation::Create(body)).expect("created")
+        self.ask(resource, (namespace, "", ""), Operation::Create(body))
+            .expect("created")
     }
 
     pub(crate) fn patch(&mut self, resource: Resource, namespace: &str, name: &str, body: Value) {
         let patch = crate::outbox::merge(body);
-        self.ask(resource, (namespace, name, ""), patch).expect("patched");
+        self.ask(resource, (namespace, name, ""), patch)
+            .expect("patched");
     }
 
     pub(crate) fn delete(
@@ -90,12 +95,15 @@ impl World {
         name: &str,
         options: Value,
     ) {
-        self.ask(resource, (namespace, name, ""), Operation::Delete(options)).expect("deleted");
+        self.ask(resource, (namespace, name, ""), Operation::Delete(options))
+            .expect("deleted");
     }
 
     /// Lets everything happen that is due now.
     pub(crate) fn pump(&mut self) -> Option<Timestamp> {
-        self.cluster.pump(self.now, &mut self.api).expect("quiescent")
+        self.cluster
+            .pump(self.now, &mut self.api)
+            .expect("quiescent")
     }
 
     /// Lets time pass, stopping wherever a component wants to be woken.
@@ -116,7 +124,9 @@ impl World {
     }
 
     pub(crate) fn stop(&mut self, provider_id: &str) {
-        let fact = HostFact::Stopped { provider_id: provider_id.to_owned() };
+        let fact = HostFact::Stopped {
+            provider_id: provider_id.to_owned(),
+        };
         self.cluster.apply(self.now, &fact);
     }
 
