@@ -1,5 +1,6 @@
 //! `fake-apiserver`: a simulated Kubernetes API server on a socket.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -70,11 +71,10 @@ async fn start(arguments: &Arguments) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     let now = now();
     let secret = secret()?;
-    let token: String = secret
-        .iter()
-        .rev()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let mut token = String::new();
+    for byte in secret.iter().rev() {
+        write!(token, "{byte:02x}").context("making a token")?;
+    }
     let ca = CertificateAuthority::new(secret, now)?;
     let clock = Clock::new(now, tokio::time::Instant::now(), 1.0);
     let seed = secret

@@ -307,7 +307,7 @@ fn operator<'a>(
         "!=" => Ok(Operator::NotIn(vec![value(tokens)?])),
         ">" | "<" => {
             let text = value(tokens)?;
-            let bound = text.parse().map_err(|_| {
+            let bound = text.parse().map_err(|_text| {
                 format!("for 'Gt', 'Lt' operators, the value must be an integer, found '{text}'")
             })?;
             Ok(if word == ">" {

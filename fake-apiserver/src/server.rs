@@ -285,6 +285,7 @@ fn object(item: &Item) -> Object {
     Object::new(Arc::clone(item.tree()))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "an argument of map_err")]
 fn to_api(status: Status) -> ApiStatus {
     ApiStatus {
         code: status.code,
@@ -317,7 +318,7 @@ impl Api for Direct<'_> {
         since: u64,
     ) -> Result<Vec<WatchEvent>, ApiStatus> {
         let view = self.reader(who, resource, "watch").map_err(to_api)?;
-        let changes = self.machine.store.changes(view.resource.space, "", since);
+        let changes = self.machine.store.resume(view.resource.space, "", since);
         let changes = changes.map_err(|compacted| {
             let text = format!("too old resource version: {since} ({})", compacted.floor);
             to_api(Status::expired(text))

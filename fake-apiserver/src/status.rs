@@ -331,16 +331,16 @@ impl Status {
             if conflicts.len() == 1 { "" } else { "s" }
         );
         if let [(manager, field)] = conflicts {
-            message.push_str(&format!(" conflict with {manager}: {field}"));
+            message = format!("{message} conflict with {manager}: {field}");
         } else {
             let mut last = None;
             for (manager, field) in conflicts {
                 if last != Some(manager) {
                     let separator = if last.is_some() { "\n" } else { " " };
-                    message.push_str(&format!("{separator}conflicts with {manager}:"));
+                    message = format!("{message}{separator}conflicts with {manager}:");
                     last = Some(manager);
                 }
-                message.push_str(&format!("\n- {field}"));
+                message = format!("{message}\n- {field}");
             }
         }
         let causes = conflicts

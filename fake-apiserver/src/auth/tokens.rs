@@ -185,10 +185,10 @@ mod tests {
         // RFC 4231, test case 1, key padded with zeros as the algorithm does
         let mut key = [0; 32];
         key[..20].fill(0x0b);
-        let hex: String = hmac(&key, b"Hi There")
-            .iter()
-            .map(|b| format!("{b:02x}"))
-            .collect();
+        let mut hex = String::new();
+        for byte in hmac(&key, b"Hi There") {
+            write!(hex, "{byte:02x}").unwrap();
+        }
         assert_eq!(
             hex,
             "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"

@@ -121,6 +121,7 @@ fn remove(tree: &mut Value, path: &str) -> Option<Value> {
 }
 
 #[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "cases are written in place")]
 mod tests {
     use serde_json::json;
 

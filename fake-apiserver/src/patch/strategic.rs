@@ -257,6 +257,7 @@ fn plain(map: &Map<String, Value>) -> impl Iterator<Item = (String, Value)> + '_
 }
 
 #[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "cases are written in place")]
 mod tests {
     use serde_json::json;
 

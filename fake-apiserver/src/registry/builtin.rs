@@ -7,7 +7,6 @@ use fake_apiserver_store::SpaceId;
 use serde_json::Value;
 
 use super::{Behaviour, Conversion, ResourceType, ServedVersion, Subresource};
-use crate::schema::Schema;
 use crate::table::Column;
 
 const DISCOVERY: &str = include_str!("../../data/discovery-1.36.json");
@@ -159,6 +158,7 @@ fn row(
         storage: 0,
         behaviour,
         custom: false,
+        builtin_schema: OnceLock::new(),
         plural,
     }
 }
@@ -188,11 +188,6 @@ fn text(value: &Value) -> String {
 
 fn strings(value: &Value) -> Vec<String> {
     array(value).map(text).collect()
-}
-
-/// The schema of a built-in kind, made on first use and shared by the process.
-pub(crate) fn builtin_schema(group: &str, kind: &str) -> Option<Arc<Schema>> {
-    crate::schema::builtin::schema(group, kind)
 }
 
 #[cfg(test)]

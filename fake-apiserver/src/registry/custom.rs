@@ -1,6 +1,6 @@
 //! Custom resources: from a CRD to a row of the registry.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::{Value, json};
 
@@ -66,6 +66,12 @@ pub(crate) fn validate(crd: &Value) -> Vec<FieldError> {
             "protected groups must have approval annotation \"api-approved.kubernetes.io\", see https://github.com/kubernetes/enhancements/pull/1111",
         ));
     }
+    validate_versions(spec, &mut errors);
+    errors
+}
+
+/// Exactly one stored version, and a structural schema in each.
+fn validate_versions(spec: &Value, errors: &mut Vec<FieldError>) {
     let versions = spec["versions"]
         .as_array()
         .map(Vec::as_slice)
@@ -101,7 +107,6 @@ pub(crate) fn validate(crd: &Value) -> Vec<FieldError> {
             ));
         }
     }
-    errors
 }
 
 /// With one version the API server reports schema errors at their pre-v1 path.
@@ -275,6 +280,7 @@ pub(crate) fn accept(registry: &mut Registry, crd: &Value) {
             },
         },
         custom: true,
+        builtin_schema: OnceLock::new(),
     };
     registry.insert_custom(resource);
 }

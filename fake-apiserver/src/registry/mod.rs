@@ -7,16 +7,15 @@ mod builtin;
 pub(crate) mod custom;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use fake_apiserver_store::SpaceId;
 use serde_json::Value;
 
 use crate::schema::Schema;
+use crate::schema::builtin::schema;
 use crate::status::{Named, Result, Status};
 use crate::table::Column;
-
-pub(crate) use builtin::builtin_schema;
 
 /// One resource (`deployments.apps`), whatever its versions.
 #[derive(Debug)]
@@ -35,12 +34,18 @@ pub(crate) struct ResourceType {
     /// Index of the stored version.
     pub storage: usize,
     pub behaviour: Behaviour,
-    /// The CRD this came from.
+    /// Made from a CRD.
     pub custom: bool,
+    /// The schema of a built-in kind, made on first use.
+    pub builtin_schema: OnceLock<Option<Arc<Schema>>>,
 }
 
 /// Where kinds differ in what a write does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent properties of upstream's strategies"
+)]
 pub(crate) struct Behaviour {
     /// Objects are kept (reviews and bindings are not).
     pub stored: bool,
@@ -163,7 +168,11 @@ impl View {
         if self.resource.custom {
             return self.served().schema.clone();
         }
-        builtin_schema(&self.resource.group, &self.resource.kind)
+        let resource = &self.resource;
+        let schema = resource
+            .builtin_schema
+            .get_or_init(|| schema(&resource.group, &resource.kind));
+        schema.clone()
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) struct Parsed {
 pub(super) async fn read(body: Body) -> Result<Bytes> {
     axum::body::to_bytes(body, BODY_MAX)
         .await
-        .map_err(|_| Status::too_large(BODY_MAX))
+        .map_err(|_cut| Status::too_large(BODY_MAX))
 }
 
 /// The media type of a body, without parameters.

@@ -34,7 +34,7 @@ impl Documents {
     }
 }
 
-/// A document with a strong ETag; 304 when the client has it.
+/// A document with a strong `ETag`; 304 when the client has it.
 pub(super) fn cached(headers: &HeaderMap, content: &'static str, body: Bytes) -> Response {
     let tag = etag(&body);
     let known = headers
@@ -109,33 +109,33 @@ pub(super) fn root(server: &ApiServer) -> Value {
 }
 
 /// `/api`.
-pub(super) fn core(server: &ApiServer, headers: &HeaderMap) -> Result<Response> {
+pub(super) fn core(server: &ApiServer, headers: &HeaderMap) -> Response {
     if let Some(version) = negotiate::aggregated(headers) {
-        return Ok(aggregated(server, headers, version, true));
+        return aggregated(server, headers, version, true);
     }
     let address = server.address();
-    Ok(respond::value(
+    respond::value(
         200,
         &json!({
             "kind": "APIVersions", "versions": ["v1"],
             "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": address}],
         }),
-    ))
+    )
 }
 
 /// `/apis`.
-pub(super) fn groups(server: &ApiServer, headers: &HeaderMap) -> Result<Response> {
+pub(super) fn groups(server: &ApiServer, headers: &HeaderMap) -> Response {
     if let Some(version) = negotiate::aggregated(headers) {
-        return Ok(aggregated(server, headers, version, false));
+        return aggregated(server, headers, version, false);
     }
     let machine = server.lock();
     let groups: Vec<Value> = groups_of(&machine.registry)
         .map(|(group, versions)| api_group(group, &versions))
         .collect();
-    Ok(respond::value(
+    respond::value(
         200,
         &json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}),
-    ))
+    )
 }
 
 /// `/apis/GROUP`.

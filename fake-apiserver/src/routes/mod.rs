@@ -84,11 +84,11 @@ fn document(
         Target::Version => Ok(respond::value(200, &discovery::version(&server.version()))),
         Target::OpenId | Target::Unknown | Target::Resource(_) => Err(Status::no_such_path()),
         Target::OpenApiV2 => openapi::v2(server, headers),
-        Target::OpenApiV3(None) => openapi::index(server, headers),
+        Target::OpenApiV3(None) => Ok(openapi::index(server, headers)),
         Target::OpenApiV3(Some(group_version)) => openapi::group_version(server, group_version),
         Target::Root => Ok(respond::value(200, &discovery::root(server))),
-        Target::Core => discovery::core(server, headers),
-        Target::Groups => discovery::groups(server, headers),
+        Target::Core => Ok(discovery::core(server, headers)),
+        Target::Groups => Ok(discovery::groups(server, headers)),
         Target::Group(group) => discovery::group(server, group),
         Target::GroupVersion(group, version) => discovery::group_version(server, group, version),
     }
@@ -106,7 +106,7 @@ fn health(name: &str, query: &Query) -> Response {
 /// Client certificate, bearer token or nothing.
 fn authenticate(server: &ApiServer, request: &Request<Body>) -> Result<User> {
     if let Some(value) = request.headers().get(header::AUTHORIZATION) {
-        let text = value.to_str().map_err(|_| Status::unauthorized())?;
+        let text = value.to_str().map_err(|_text| Status::unauthorized())?;
         let token = text
             .strip_prefix("Bearer ")
             .ok_or_else(Status::unauthorized)?;

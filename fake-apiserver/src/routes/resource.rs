@@ -175,7 +175,7 @@ impl Request<'_> {
                 let items = std::slice::from_ref(item);
                 respond::value(
                     code,
-                    &table::table(view, items, metadata, (self.include(), now)),
+                    &table::table(view, items, &metadata, (self.include(), now)),
                 )
             }
         }
@@ -217,7 +217,7 @@ impl Request<'_> {
         self.one(view, Action::Patch(kind, parsed.value), &options)
     }
 
-    /// DeleteOptions from the body and from the query.
+    /// `DeleteOptions` from the body and from the query.
     fn delete_options(&self, bytes: &Bytes) -> Result<Value> {
         let mut options = if bytes.is_empty() {
             json!({})
@@ -322,7 +322,7 @@ impl Request<'_> {
                 let now = self.server.clock().now();
                 respond::value(
                     200,
-                    &table::table(view, &page.items, metadata, (self.include(), now)),
+                    &table::table(view, &page.items, &metadata, (self.include(), now)),
                 )
             }
             Format::Partial => {

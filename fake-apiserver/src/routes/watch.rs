@@ -31,7 +31,7 @@ use crate::status::{Fault, FieldError, Result, Status};
 use crate::table::{self, Include};
 
 /// The real server's bookmark period.
-const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
+const BOOKMARK_PERIOD: Duration = Duration::from_mins(1);
 
 /// A last bookmark this long before the end of a watch.
 const BOOKMARK_LEAD: Duration = Duration::from_secs(2);
@@ -42,6 +42,7 @@ const TIMEOUT: Duration = Duration::from_mins(30);
 
 const INITIAL_END: &str = "k8s.io/initial-events-end";
 
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about one stream")]
 struct Watch {
     server: ApiServer,
     view: View,
@@ -51,6 +52,8 @@ struct Watch {
     include: Include,
     /// Every change up to here was delivered or did not match.
     since: u64,
+    /// Whether `since` is the client's claim, not yet ours.
+    claimed: bool,
     /// The newest revision the client was told.
     told: u64,
     bookmarks: bool,
@@ -98,6 +101,7 @@ pub(super) fn start(request: &Request<'_>, view: &View, selection: Selection) ->
         format,
         include: request.include(),
         since: revision.unwrap_or(0),
+        claimed: true,
         told: revision.unwrap_or(0),
         bookmarks,
         next_bookmark: clock.instant_after(BOOKMARK_PERIOD),
@@ -152,7 +156,7 @@ fn check(version_match: &str, initial: Option<bool>) -> Result<()> {
 }
 
 impl Watch {
-    /// The present state as ADDED events, and with WatchList the bookmark that ends it.
+    /// The present state as ADDED events, and with `sendInitialEvents` the bookmark that ends it.
     fn list(&mut self, machine: &Machine, namespace: &str, watch_list: bool) -> Result<()> {
         let options = ListOptions {
             selection: self.selection.clone(),
@@ -165,6 +169,7 @@ impl Watch {
             self.event(&mut lines, "ADDED", &item);
         }
         self.since = page.revision;
+        self.claimed = false;
         self.told = page.revision;
         if watch_list && self.bookmarks {
             self.bookmark(&mut lines, true);
@@ -256,20 +261,18 @@ impl Watch {
         self.prefix = prefix;
         result?;
         self.since = current;
+        self.claimed = false;
         Ok(lines)
     }
 
     fn read(&mut self, machine: &Machine, prefix: &str, lines: &mut Vec<u8>) -> Result<()> {
         let since = self.since;
-        let changes = machine
-            .store
-            .changes(self.view.resource.space, prefix, since);
-        let changes = changes.map_err(|compacted| {
-            Status::expired(format!(
-                "too old resource version: {since} ({})",
-                compacted.floor
-            ))
-        })?;
+        let (store, space) = (&machine.store, self.view.resource.space);
+        if self.claimed && since < store.floor() {
+            return Err(too_old(since, store.floor()));
+        }
+        let changes = store.resume(space, prefix, since);
+        let changes = changes.map_err(|compacted| too_old(since, compacted.floor))?;
         for change in changes {
             if let Some((kind, item)) = self.judge(change) {
                 let item = crate::machine::present(&self.view, &item)?;
@@ -319,7 +322,7 @@ impl Watch {
                 let metadata = json!({"resourceVersion": version});
                 let now = self.server.clock().now();
                 let items = std::slice::from_ref(item);
-                let mut table = table::table(&self.view, items, metadata, (self.include, now));
+                let mut table = table::table(&self.view, items, &metadata, (self.include, now));
                 if self.columns_sent {
                     table["columnDefinitions"] = Value::Null;
                 }
@@ -361,6 +364,10 @@ impl Watch {
         lines.extend_from_slice(line.to_string().as_bytes());
         lines.push(b'\n');
     }
+}
+
+fn too_old(since: u64, floor: u64) -> Status {
+    Status::expired(format!("too old resource version: {since} ({floor})"))
 }
 
 fn error_line(status: &Status) -> Bytes {

@@ -149,10 +149,10 @@ impl<'a> Compiler<'a> {
         let id = self.reserve();
         // known before its fields are read: JSONSchemaProps refers to itself
         self.known.insert(name, id);
-        if let Some(schema) = self.defs.and_then(|defs| defs.get(name)) {
-            if !is_free(name) {
-                self.fill(id, schema, definition(name));
-            }
+        if !is_free(name)
+            && let Some(schema) = self.defs.and_then(|defs| defs.get(name))
+        {
+            self.fill(id, schema, definition(name));
         }
         if name.ends_with(".Quantity") {
             self.at(id).kind = Type::Quantity;

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Node, Schema, Type, join};
+use super::{Node, Schema, Type};
 
 /// What decoding found besides the object.
 #[derive(Debug, Default)]
@@ -27,6 +27,24 @@ pub(crate) fn prune(value: &mut Value, schema: &Schema, kind: &str, builtin: boo
     walk.report
 }
 
+/// Where the walk is; spelled out only when there is something to report.
+enum Path<'a> {
+    Root,
+    Field(&'a Self, &'a str),
+    Item(&'a Self, usize),
+}
+
+impl std::fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Root => Ok(()),
+            Self::Field(Self::Root, name) => f.write_str(name),
+            Self::Field(parent, name) => write!(f, "{parent}.{name}"),
+            Self::Item(parent, index) => write!(f, "{parent}[{index}]"),
+        }
+    }
+}
+
 struct Walk<'a> {
     schema: &'a Schema,
     kind: &'a str,
@@ -38,16 +56,16 @@ impl Walk<'_> {
     fn object_root(&mut self, value: &mut Value) {
         let schema = self.schema;
         if self.builtin {
-            self.value(value, schema.root(), "");
+            self.value(value, schema.root(), &Path::Root);
             return;
         }
         let Some(map) = value.as_object_mut() else {
             return;
         };
-        self.fields(map, schema.root(), "", true);
+        self.fields(map, schema.root(), &Path::Root, true);
     }
 
-    fn value(&mut self, value: &mut Value, node: &Node, path: &str) {
+    fn value(&mut self, value: &mut Value, node: &Node, path: &Path<'_>) {
         if self.builtin {
             self.check(value, node, path);
             if node.kind == Type::Quantity {
@@ -69,14 +87,14 @@ impl Walk<'_> {
                     return;
                 }
                 for (index, item) in items.iter_mut().enumerate() {
-                    self.value(item, node, &format!("{path}[{index}]"));
+                    self.value(item, node, &Path::Item(path, index));
                 }
             }
             _ => {}
         }
     }
 
-    fn fields(&mut self, map: &mut Map<String, Value>, node: &Node, path: &str, object: bool) {
+    fn fields(&mut self, map: &mut Map<String, Value>, node: &Node, path: &Path<'_>, object: bool) {
         let schema = self.schema;
         let free = node.preserve_unknown || node.additional.is_some();
         let mut unknown = Vec::new();
@@ -96,13 +114,13 @@ impl Walk<'_> {
                         // the Go decoder names the map, not its key
                         self.value(value, child, path);
                     } else if !is_leaf(child) || self.builtin {
-                        self.value(value, child, &join(path, name));
+                        self.value(value, child, &Path::Field(path, name));
                     }
                     true
                 }
                 None if free => true,
                 None => {
-                    unknown.push(join(path, name));
+                    unknown.push(Path::Field(path, name).to_string());
                     false
                 }
             }
@@ -110,7 +128,7 @@ impl Walk<'_> {
         self.report.unknown.append(&mut unknown);
     }
 
-    fn check(&mut self, value: &Value, node: &Node, path: &str) {
+    fn check(&mut self, value: &Value, node: &Node, path: &Path<'_>) {
         if self.report.type_error.is_some() || value.is_null() {
             return;
         }
@@ -147,7 +165,7 @@ impl Walk<'_> {
         };
         let kind = self.kind;
         // Go names the field without list indices and map keys
-        let field = field_path(path);
+        let field = field_path(&path.to_string());
         self.report.type_error = Some(format!(
             "json: cannot unmarshal {found} into Go struct field {kind}.{field} of type {wanted}"
         ));

@@ -63,6 +63,10 @@ pub(crate) struct PatchStrategy {
 
 /// One node.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent keywords of a schema"
+)]
 pub(crate) struct Node {
     pub kind: Type,
     pub properties: BTreeMap<String, NodeId>,

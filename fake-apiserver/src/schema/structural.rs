@@ -171,6 +171,7 @@ impl Compiler {
         node.limits = limits.map(Box::new);
     }
 
+    #[expect(clippy::too_many_lines, reason = "a table: one row per keyword")]
     fn limits(&mut self, schema: &Value, path: &str, depth: usize) -> Option<Limits> {
         const FIELDS: &[&str] = &[
             "minimum",

@@ -1,7 +1,7 @@
 //! Validation of custom resources against their structural schema, with the texts of
 //! `k8s.io/kube-openapi/pkg/validation` as the API server passes them on.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use serde_json::{Number, Value};
 
@@ -292,7 +292,7 @@ impl Walk<'_> {
     }
 
     fn list_type(&mut self, node: &Node, items: &[Value], path: &str) {
-        let mut seen = BTreeMap::new();
+        let mut seen = BTreeSet::new();
         for (index, item) in items.iter().enumerate() {
             let identity = match &node.list {
                 ListType::Atomic => return,
@@ -302,7 +302,7 @@ impl Walk<'_> {
                     .filter_map(|key| Some((key.clone(), item.get(key)?.clone())))
                     .collect(),
             };
-            if seen.insert(identity.to_string(), ()).is_some() {
+            if !seen.insert(identity.to_string()) {
                 let path = format!("{path}[{index}]");
                 self.errors
                     .push(FieldError::value(path, Fault::Duplicate, &identity, ""));

@@ -1,4 +1,4 @@
-//! The part of JSONPath that printer columns use (`k8s.io/client-go/util/jsonpath`).
+//! The part of `JSONPath` that printer columns use (`k8s.io/client-go/util/jsonpath`).
 
 use serde_json::Value;
 
@@ -101,7 +101,10 @@ fn passes(child: &Value, filter: &str) -> bool {
             let right = right.trim();
             let equal = match quoted(right) {
                 Some(text) => left.and_then(Value::as_str) == Some(text),
-                None => left.is_some_and(|left| left.to_string() == right),
+                None => {
+                    let right: Option<Value> = serde_json::from_str(right).ok();
+                    left.is_some() && left == right.as_ref()
+                }
             };
             return equal == (operator == "==");
         }

@@ -79,7 +79,7 @@ pub(crate) enum Include {
 pub(crate) fn table(
     view: &View,
     items: &[Item],
-    metadata: Value,
+    metadata: &Value,
     (include, now): (Include, Timestamp),
 ) -> Value {
     let columns: Vec<Value> = view

@@ -8,6 +8,7 @@ use super::age;
 use crate::ops::selector_text;
 
 /// The cells of one object, in the order of the kind's columns.
+#[expect(clippy::too_many_lines, reason = "a table: one row per kind")]
 pub(super) fn cells(group: &str, plural: &str, object: &Value, now: Timestamp) -> Vec<Value> {
     let name = object["metadata"]["name"].clone();
     let age = age_of(object, now);
@@ -512,7 +513,7 @@ fn pod_status(object: &Value, statuses: &[Value], inits: &[Value]) -> String {
         .iter()
         .any(|own| own["type"] == "PodScheduled" && own["reason"] == "SchedulingGated")
     {
-        reason = "SchedulingGated".to_owned();
+        "SchedulingGated".clone_into(&mut reason);
     }
     let initializing = initializing(spec, inits);
     if let Some(text) = &initializing {
@@ -533,7 +534,7 @@ fn pod_status(object: &Value, statuses: &[Value], inits: &[Value]) -> String {
             let ready = conditions
                 .iter()
                 .any(|own| own["type"] == "Ready" && own["status"] == "True");
-            reason = if ready { "Running" } else { "NotReady" }.to_owned();
+            if ready { "Running" } else { "NotReady" }.clone_into(&mut reason);
         }
     }
     let terminal = matches!(status["phase"].as_str(), Some("Succeeded" | "Failed"));

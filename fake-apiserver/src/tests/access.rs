@@ -188,7 +188,7 @@ async fn tokens_of_service_accounts_and_bootstrap_secrets_are_users() {
         ("system:bootstrap:abcdef", true)
     );
     assert!(server.authenticate("abcdef.0000000000000000").is_none());
-    tokio::time::advance(std::time::Duration::from_secs(3600)).await;
+    tokio::time::advance(std::time::Duration::from_hours(1)).await;
     assert!(
         server.authenticate("abcdef.0123456789abcdef").is_none(),
         "expired"

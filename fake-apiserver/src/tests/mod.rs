@@ -1,5 +1,8 @@
 //! The server as a client sees it, in process.
 
+#![expect(clippy::too_many_lines, reason = "tables of cases")]
+#![expect(clippy::needless_pass_by_value, reason = "cases are written in place")]
+
 use axum::body::Body;
 use http::{Method, Request, header};
 use http_body_util::BodyExt as _;
@@ -11,6 +14,7 @@ use crate::{ApiServer, Clock, Options};
 mod access;
 mod crud;
 mod custom;
+mod semantics;
 mod watch;
 
 /// A server at a fixed time, with an administrator's token.

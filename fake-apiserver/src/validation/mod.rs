@@ -200,7 +200,7 @@ fn taint_effect(taint: &Value, path: &str, errors: &mut Vec<FieldError>) {
     }
 }
 
-/// Deployments, ReplicaSets, StatefulSets, DaemonSets: selector and template belong together.
+/// Deployments and their like: selector and template belong together.
 fn workload(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) {
     let spec = &new["spec"];
     if let Some(replicas) = spec["replicas"].as_i64()

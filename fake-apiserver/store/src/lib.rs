@@ -89,6 +89,7 @@ type Keyed<V> = (Arc<str>, Versioned<V>);
 struct Space<V> {
     live: BTreeMap<Arc<str>, Versioned<V>>,
     log: VecDeque<Change<V>>,
+    /// Revision of the newest forgotten change.
     floor: u64,
 }
 
@@ -211,8 +212,22 @@ impl<V: Clone> Store<V> {
         prefix: &'a str,
         since: u64,
     ) -> Result<impl Iterator<Item = &'a Change<V>> + 'a, Compacted> {
+        if since < self.floor {
+            return Err(Compacted { floor: self.floor });
+        }
+        self.resume(space, prefix, since)
+    }
+
+    /// The same for a reader that was up to date at `since`: compaction of changes it has seen, or
+    /// of other spaces, is no loss to it.
+    pub fn resume<'a>(
+        &'a self,
+        space: SpaceId,
+        prefix: &'a str,
+        since: u64,
+    ) -> Result<impl Iterator<Item = &'a Change<V>> + 'a, Compacted> {
         let space = self.space(space);
-        let floor = space.map_or(0, |space| space.floor).max(self.floor);
+        let floor = space.map_or(0, |space| space.floor);
         if since < floor {
             return Err(Compacted { floor });
         }
@@ -300,10 +315,12 @@ impl<V: Clone> Store<V> {
     pub fn compact(&mut self, revision: u64) {
         self.floor = self.floor.max(revision.min(self.revision));
         for space in &mut self.spaces {
-            let keep = space
+            let gone = space
                 .log
                 .partition_point(|change| change.revision <= self.floor);
-            space.log.drain(..keep);
+            if let Some(last) = space.log.drain(..gone).next_back() {
+                space.floor = last.revision;
+            }
         }
     }
 

@@ -148,3 +148,23 @@ fn spaces_share_the_counter_but_not_the_history() {
     );
     assert_eq!(store.last_change(SpaceId(0)), 1);
 }
+
+#[test]
+fn a_reader_that_missed_nothing_survives_compaction() {
+    let mut store = Store::new();
+    store.put(SpaceId(0), "k", Expect::Any, 1).unwrap();
+    for value in 0..5 {
+        store.put(SpaceId(1), "k", Expect::Any, value).unwrap();
+    }
+    store.compact(5);
+    assert!(
+        store.changes(SpaceId(0), "", 1).is_err(),
+        "a stranger cannot know"
+    );
+    assert_eq!(store.resume(SpaceId(0), "", 1).unwrap().count(), 0);
+    assert!(
+        store.resume(SpaceId(1), "", 1).is_err(),
+        "these were missed"
+    );
+    assert_eq!(store.resume(SpaceId(1), "", 5).unwrap().count(), 1);
+}

@@ -239,7 +239,7 @@ pub(super) fn strip(mut fields: Fields, call: &Call<'_>) -> Fields {
             fields.children.remove("f:status");
         }
         "status" if call.view.resource.custom => {
-            fields.children.retain(|step, _| step == "f:status")
+            fields.children.retain(|step, _| step == "f:status");
         }
         "status" => {
             fields.children.remove("f:spec");

@@ -1,3 +1,5 @@
+#![expect(clippy::needless_pass_by_value, reason = "cases are written in place")]
+
 use serde_json::{Value, json};
 
 use super::fields::{compare, fields_of};
