@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fake_apiserver_components::api::{Change, Object};
-use fake_arm_cloud::{Catalog, CloudEvent, StopReason};
+use fake_arm_cloud::{Catalog, CloudEvent, StopReason, VmView};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -98,8 +98,11 @@ pub struct Chronicle {
 const PODS_TOGETHER: Duration = Duration::from_secs(2);
 
 /// Reasons of events that say what other lines say already.
-const SILENT: [&str; 5] =
-    ["Nominated", "Launched", "Registered", "Initialized", "Provisioned"];
+const SILENT: [&str; 6] =
+    ["Nominated", "Launched", "Registered", "Initialized", "Provisioned", "Finalized"];
+
+/// Events about a node and about its claim come within this time.
+const TWINS: Duration = Duration::from_secs(1);
 
 impl Chronicle {
     /// Nothing has happened yet.
@@ -165,7 +168,9 @@ impl Chronicle {
                     let why = claim.map_or_else(String::new, |claim| {
                         why_this_size(&self.catalog, claim, vm)
                     });
+                    let price = self.price(vm);
                     if let Some(lane) = self.lanes.lanes.get_mut(&name) {
+                        lane.price = price;
                         lane.why.clone_from(&why);
                     }
                     let text = format!(
@@ -173,7 +178,7 @@ impl Chronicle {
                         vm.size,
                         vm.capacity_type.as_str(),
                         vm.zone,
-                        money(vm.price_per_hour.0)
+                        money(self.price(vm))
                     );
                     self.say(at, Kind::Machine, text, why);
                 }
@@ -188,6 +193,12 @@ impl Chronicle {
                 }
             }
         }
+    }
+
+    /// The list price: a machine that has no place yet costs nothing.
+    fn price(&self, vm: &VmView) -> u64 {
+        let size = self.catalog.size(&vm.size);
+        size.and_then(|size| size.price(vm.capacity_type)).map_or(0, |price| price.0)
     }
 
     /// Something the cloud did by itself.
@@ -294,11 +305,19 @@ impl Chronicle {
         );
         let decision =
             Decision { what: text(&value["reason"]), about, why: text(&value["message"]) };
-        if !SILENT.contains(&decision.what.as_str()) && seen == 0 {
+        if seen == 0 && !is_silent(&decision) && !self.is_twin(at, &decision) {
             let line = format!("{} {}", decision.what, decision.about);
             self.say(at, Kind::Decision, line, decision.why.clone());
         }
         Some(decision)
+    }
+
+    /// Whether the same was just said about the other half of a node and its claim.
+    fn is_twin(&self, at: Duration, decision: &Decision) -> bool {
+        let recent = self.happenings.iter().rev().take_while(|it| at.saturating_sub(it.at) <= TWINS);
+        recent.filter(|it| it.kind == Kind::Decision).any(|it| {
+            it.text.starts_with(&decision.what) && same_words(&it.why, &decision.why)
+        })
     }
 
     fn count_pods(&mut self, at: Duration, objects: &Mirror) {
@@ -324,6 +343,23 @@ impl Chronicle {
             _ => self.say(at, Kind::Pods, text, ""),
         }
     }
+}
+
+/// Whether an event repeats what other lines say: progress of conditions, names of phases.
+fn is_silent(decision: &Decision) -> bool {
+    let progress = decision.why.starts_with("Status condition transitioned")
+        && (!decision.why.contains("-> False")
+            || ["Readiness", "UnhealthyDependents", "NotReady"]
+                .iter()
+                .any(|word| decision.why.contains(word)));
+    progress
+        || SILENT.contains(&decision.what.as_str())
+        || decision.why == "Node is deleting or marked for deletion"
+}
+
+/// `Disrupting Node: Empty` and `Disrupting NodeClaim: Empty` say the same.
+fn same_words(left: &str, right: &str) -> bool {
+    left.replace("NodeClaim", "Node") == right.replace("NodeClaim", "Node")
 }
 
 fn name_of(provider_id: &str) -> &str {

@@ -28,15 +28,19 @@ pub(super) fn why_this_size(catalog: &Catalog, claim: &Object, vm: &VmView) -> S
         }
     }
     offers.sort_unstable();
+    let paid = catalog
+        .size(&vm.size)
+        .and_then(|size| size.price(vm.capacity_type))
+        .map_or(0, |price| price.0);
     let chosen = (vm.size.as_str(), vm.capacity_type.as_str());
     let cheaper: Vec<&(u64, &str, &str)> = offers
         .iter()
-        .filter(|(price, size, kind)| *price < vm.price_per_hour.0 && (*size, *kind) != chosen)
+        .filter(|(price, size, kind)| *price < paid && (*size, *kind) != chosen)
         .collect();
     let fits = requested(claim);
-    match (cheaper.first(), offers.iter().find(|(price, ..)| *price > vm.price_per_hour.0)) {
+    match (cheaper.first(), offers.iter().find(|(price, ..)| *price > paid)) {
         (Some((price, size, kind)), _) => format!(
-            "{} of {} offers that hold {fits} cost less but are not to be had, first {size} {kind} at {}",
+            "{} of {} offers that hold {fits} cost less but were not to be had, first {size} {kind} at {}",
             cheaper.len(),
             offers.len(),
             money(*price)

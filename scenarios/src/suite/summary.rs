@@ -1,6 +1,5 @@
 //! Verdicts as text and as JSON.
 
-use std::fmt::Write as _;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -79,10 +78,7 @@ fn dollars(micro: u64) -> String {
 /// The command that repeats a run from any directory.
 fn reproduce(case: &Case, outcome: &Outcome) -> String {
     let file = std::path::absolute(&case.file).unwrap_or_else(|_| case.file.clone());
-    let mut command = String::from("nap sim ");
-    // Writing to a string cannot fail.
-    drop(write!(command, "'{}' --seed {} --world {}", file.display(), outcome.seed, outcome.world));
-    command
+    format!("nap sim '{}' --seed {} --world {}", file.display(), outcome.seed, outcome.world)
 }
 
 /// All cases as one document.

@@ -8,6 +8,7 @@ use controller::config::{Config, ForCluster};
 use fake_arm_cloud::{CloudConfig, ClusterView};
 
 use crate::format::parse_duration;
+use crate::world::process::Places;
 use crate::world::setup::bootstrap_token;
 
 /// The user the controller authenticates as.
@@ -16,6 +17,9 @@ pub const USER: &str = "system:serviceaccount:kube-system:karpenter";
 pub const GROUPS: [&str; 2] = ["system:serviceaccounts", "system:serviceaccounts:kube-system"];
 /// Application id of its service principal.
 pub const CLIENT_ID: &str = "00000000-0000-0000-0000-0000000000c2";
+
+/// Its secret; the emulated directory accepts any.
+pub const CLIENT_SECRET: &str = "secret";
 
 /// A setting that is not understood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,17 +43,6 @@ const SETTINGS: [&str; 6] = [
     "VM_MEMORY_OVERHEAD_PERCENT",
 ];
 
-/// Where the controller is to find things.
-#[derive(Clone, Debug)]
-pub struct Places<'a> {
-    /// URL of ARM.
-    pub arm: &'a str,
-    /// URL of the API server, for the controller and the nodes.
-    pub kube: &'a str,
-    /// Certificate authority of the API server, PEM.
-    pub ca_pem: &'a str,
-}
-
 /// The configuration for one incarnation.
 ///
 /// # Errors
@@ -58,22 +51,22 @@ pub struct Places<'a> {
 pub fn configuration(
     cloud: &CloudConfig,
     cluster: &ClusterView,
-    places: &Places<'_>,
+    (places, ca_pem): (&Places, &str),
     identity: &str,
     settings: &BTreeMap<String, String>,
 ) -> Result<Config, SettingError> {
     let mut config = Config::for_cluster(ForCluster {
         cluster: Cluster {
             name: cluster.name.clone(),
-            endpoint: places.kube.to_owned(),
-            ca_pem: places.ca_pem.to_owned(),
+            endpoint: places.kube.clone(),
+            ca_pem: ca_pem.to_owned(),
             bootstrap_token: bootstrap_token(),
         },
-        endpoints: Endpoints::single(places.arm),
+        endpoints: Endpoints::single(&places.arm),
         credential: Credential::ClientSecret {
             tenant_id: cloud.tenant_id.clone(),
             client_id: CLIENT_ID.to_owned(),
-            client_secret: "secret".to_owned(),
+            client_secret: CLIENT_SECRET.to_owned(),
         },
         subscription_id: cloud.subscription_id.clone(),
         tenant_id: cloud.tenant_id.clone(),

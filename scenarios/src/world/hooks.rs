@@ -20,8 +20,7 @@ static HOOKS: OnceLock<Hooks> = OnceLock::new();
 
 /// Installs hooks for this process; the first call wins.
 pub fn install(hooks: Hooks) {
-    // A second installation changes nothing.
-    drop(HOOKS.set(hooks));
+    HOOKS.get_or_init(|| hooks);
 }
 
 pub(crate) fn enter(seed: u64, epoch: Timestamp) {

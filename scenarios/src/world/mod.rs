@@ -15,10 +15,14 @@ pub mod client;
 pub mod controller;
 pub mod discrete;
 pub mod hooks;
+pub mod live;
 pub mod outcome;
 pub mod ports;
+pub mod process;
+mod run;
 pub mod setup;
 pub mod site;
+mod steps;
 
 pub use outcome::{Ending, Outcome};
 pub use site::{Site, SiteOptions};

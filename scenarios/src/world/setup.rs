@@ -1,6 +1,7 @@
 //! What is installed before a run begins: custom resources, the controller's rules, the bootstrap
 //! token, the add-on's default objects, the scenario's own manifests.
 
+use fake_arm_cloud::ConfigError;
 use serde_json::{Value, json};
 
 use crate::format::{FormatError, Manifest, Source};
@@ -34,6 +35,14 @@ pub enum SetupError {
         #[source]
         source: ClientError,
     },
+}
+
+impl SetupError {
+    /// The cloud does not accept what the scenario says about it.
+    pub(crate) fn cloud(source: &Source, error: &ConfigError) -> Self {
+        let path = format!("azure.{}", error.field);
+        Self::Scenario(Box::new(source.error(&path, error.to_string())))
+    }
 }
 
 /// Installs custom resource definitions and the controller's rules.

@@ -19,10 +19,31 @@ use crate::world::bridge::{Crossing, Facts, cross};
 use crate::world::controller::{GROUPS, USER};
 use crate::world::ports::{Finding, SimClock};
 
-/// Token of the harness itself.
-pub const ADMIN_TOKEN: &str = "nap-admin-token";
-/// Token of the controller.
-pub const CONTROLLER_TOKEN: &str = "nap-controller-token";
+/// Bearer tokens of those who are no component.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tokens {
+    /// The harness itself, an administrator.
+    pub admin: String,
+    /// The controller.
+    pub controller: String,
+}
+
+impl Tokens {
+    /// For servers that nobody outside the process can reach.
+    pub fn fixed() -> Self {
+        Self { admin: "nap-admin-token".to_owned(), controller: "nap-controller-token".to_owned() }
+    }
+
+    /// For servers behind sockets.
+    pub fn drawn(entropy: &Entropy) -> Self {
+        let token = |name: &str| {
+            let mut bytes = [0; 24];
+            entropy.stream(name).fill_bytes(&mut bytes);
+            bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+        };
+        Self { admin: token("token/admin"), controller: token("token/controller") }
+    }
+}
 
 /// Rounds at one instant after which the world is called a livelock. A round follows each answer
 /// from the cloud to the cluster and back; a dozen is usual.
@@ -53,6 +74,8 @@ pub struct SiteOptions<'a> {
     pub ca: Option<CertificateAuthority>,
     /// Host and port of the API server.
     pub kube_address: &'a str,
+    /// Who may sign in.
+    pub tokens: &'a Tokens,
 }
 
 /// Both fakes and what drives them.
@@ -97,7 +120,7 @@ impl Site {
     ///
     /// When the cloud's configuration names what does not exist.
     pub fn new(options: SiteOptions<'_>) -> Result<Self, ConfigError> {
-        let SiteOptions { cloud, cluster, clock, scale, entropy, jitter, trace, ca, kube_address } =
+        let SiteOptions { cloud, cluster, clock, scale, entropy, jitter, trace, ca, kube_address, tokens } =
             options;
         let seed = |name: &str| entropy.stream(name).next_u64();
         let arm_clock = fake_arm::Clock::new(clock.epoch(), clock.started(), scale);
@@ -112,8 +135,8 @@ impl Site {
             })?;
         let server_clock = fake_apiserver::Clock::new(clock.epoch(), clock.started(), scale);
         let mut server = ServerOptions::new(server_clock, seed("fake-apiserver"))
-            .with_token(ADMIN_TOKEN, "system:admin", &["system:masters"])
-            .with_token(CONTROLLER_TOKEN, USER, &GROUPS);
+            .with_token(&tokens.admin, "system:admin", &["system:masters"])
+            .with_token(&tokens.controller, USER, &GROUPS);
         server.version = format!("v{}", view.kubernetes_version);
         server.ca = ca;
         server.tracking = Tracking::Applied;

@@ -3,9 +3,7 @@
 //! Time moves only when nobody can run, to the next timer. Three watchdogs end a run that would
 //! not end: the virtual horizon, a count of turns at one instant, and a limit on real time.
 
-mod process;
-mod run;
-mod steps;
+mod thread;
 
 use std::sync::mpsc;
 use std::time::Duration;
@@ -28,6 +26,8 @@ pub struct RunOptions {
     pub crash: Option<CrashPoint>,
     /// How long the controller stays away after that.
     pub restart_after: Duration,
+    /// Whether custom resources and the controller's rules are installed.
+    pub install: bool,
     /// Instead of the rules that ship with the controller.
     pub rbac: Option<String>,
     /// Real time after which a run is given up.
@@ -42,6 +42,7 @@ impl Default for RunOptions {
             keep_trace: false,
             crash: None,
             restart_after: Duration::from_secs(10),
+            install: true,
             rbac: None,
             // A debug build on a busy machine takes seconds for what release does in one.
             real_limit: Duration::from_mins(10),
@@ -77,7 +78,7 @@ pub fn run(scenario: &Scenario, options: &RunOptions) -> Result<Outcome, RunErro
     let options = options.clone();
     let body = move || {
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            run::on_this_thread(&scenario, &options)
+            thread::on_this_thread(&scenario, &options)
         }));
         let result = result.unwrap_or_else(|panic| {
             Err(RunError::Panicked(crate::world::ports::message_of(panic.as_ref())))

@@ -10,7 +10,7 @@ pub use clock::SimClock;
 pub use cpu::InlinePool;
 pub use incarnation::{Finding, Findings, Incarnation};
 pub use spawner::FencedSpawner;
-pub(crate) use spawner::{message_of, start, stoppable};
+pub(crate) use spawner::message_of;
 pub use transport::{
     ActorTransport, CrashPoint, Moment, Rewrite, Shared, Target, Wire, WriteGate,
 };

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use controller_ports::{Entropy, Spawner, TaskHandle};
 use futures::FutureExt;
-use futures::future::{AbortHandle, BoxFuture, abortable};
+use futures::future::{AbortHandle, BoxFuture};
 use rand_chacha::ChaCha8Rng;
 use rand_core::Rng;
 
@@ -68,18 +68,8 @@ impl Spawner for FencedSpawner {
 
 /// The one place of this crate where a task starts.
 #[expect(clippy::disallowed_methods, reason = "the spawner of simulated processes")]
-pub(crate) fn start(task: BoxFuture<'static, ()>) {
+fn start(task: BoxFuture<'static, ()>) {
     drop(tokio::spawn(task));
-}
-
-/// A future together with the means to stop it, for tasks of the world itself.
-pub(crate) fn stoppable(task: BoxFuture<'static, ()>) -> AbortHandle {
-    let (task, abort) = abortable(task);
-    start(Box::pin(async move {
-        // An aborted task has nothing to say.
-        drop(task.await);
-    }));
-    abort
 }
 
 /// What a panic said.

@@ -180,6 +180,12 @@ impl fmt::Debug for Shared {
 #[derive(Clone)]
 pub struct ActorTransport(Arc<Actor>);
 
+impl fmt::Debug for ActorTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ActorTransport").field(&self.0.incarnation.name()).finish()
+    }
+}
+
 struct Actor {
     incarnation: Arc<Incarnation>,
     target: Target,

@@ -1,6 +1,7 @@
 //! The commands.
 
 mod campaign;
+mod dev;
 mod live;
 mod print;
 mod sim;
@@ -23,6 +24,12 @@ pub(crate) enum Command {
     Sim(sim::Arguments),
     /// Sweep scenarios over seeds and crash points
     Campaign(campaign::Arguments),
+    /// Start an emulated AKS on this machine: ARM, API server, controller
+    Dev(dev::DevArguments),
+    /// Print what other programs need to find a running nap dev
+    Env(dev::EnvArguments),
+    /// Let az use a running nap dev, and sign in
+    AzLogin(dev::LoginArguments),
     /// Print the custom resource definitions as YAML
     Crds,
     /// Print a JSON Schema
@@ -36,6 +43,9 @@ pub(crate) fn run(command: Command) -> u8 {
     match command {
         Command::Sim(arguments) => sim::run(&arguments),
         Command::Campaign(arguments) => campaign::run(&arguments),
+        Command::Dev(arguments) => dev::dev(&arguments),
+        Command::Env(arguments) => dev::env(&arguments),
+        Command::AzLogin(arguments) => dev::az_login(&arguments),
         Command::Crds => print::crds(),
         Command::Schema(arguments) => print::schema(&arguments),
         Command::Completions(arguments) => print::completions(&arguments),

@@ -1,38 +1,70 @@
 //! The controller as a process: start, crash, restart.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use controller_ports::{Entropy, Ports, Spawner};
+use controller_ports::{Entropy, Ports, Spawner, Transport};
 use futures::FutureExt;
 use tokio::sync::Notify;
 
 use crate::format::BootstrapFault;
 use crate::story::Kind;
 use crate::trace::{Entry, Trace};
-use crate::world::controller::{Places, SettingError, configuration};
+use crate::world::controller::{SettingError, configuration};
 use crate::world::ports::{
-    ActorTransport, Finding, Findings, FencedSpawner, Incarnation, InlinePool, Shared, SimClock,
+    ActorTransport, FencedSpawner, Finding, Findings, Incarnation, InlinePool, Shared, SimClock,
     Target, Wire, WriteGate,
 };
-use crate::world::site::{CONTROLLER_TOKEN, Site};
+use crate::world::site::Site;
 
-/// Where ARM is, as URLs in answers spell it.
-pub(super) const ARM_URL: &str = "https://management.azure.test";
-/// Where the API server is, as bootstrap data spells it.
-pub(super) const KUBE_ADDRESS: &str = "kubernetes.test:443";
+/// Where the servers are.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// URL of ARM.
+    pub arm: String,
+    /// URL of the API server, for the controller and the nodes.
+    pub kube: String,
+}
+
+/// Where the controller runs.
+#[derive(Clone, Debug)]
+pub enum Host {
+    /// Nowhere.
+    Nobody,
+    /// In this process, over in-process transports that trace, fence and count.
+    Simulated,
+    /// In this process, over real sockets.
+    Inside {
+        /// To the API server, identity included.
+        kube: Transport,
+        /// To ARM.
+        arm: Transport,
+    },
+    /// In a process of its own.
+    Child {
+        /// The program.
+        program: PathBuf,
+        /// Its whole environment.
+        environment: Vec<(String, String)>,
+    },
+}
 
 /// What is broken in bootstrap data right now.
-pub(super) type Corruption = Arc<Mutex<Option<BootstrapFault>>>;
+pub(crate) type Corruption = Arc<Mutex<Option<BootstrapFault>>>;
 
 /// The controller's process table entry.
-pub(super) struct Controller {
-    pub(super) gate: Arc<WriteGate>,
-    pub(super) requests: Arc<AtomicU64>,
-    pub(super) corruption: Corruption,
-    pub(super) exited: Arc<Notify>,
+pub(crate) struct Controller {
+    pub(crate) gate: Arc<WriteGate>,
+    pub(crate) requests: Arc<AtomicU64>,
+    pub(crate) corruption: Corruption,
+    pub(crate) exited: Arc<Notify>,
+    host: Host,
+    places: Places,
+    token: String,
     exit: Arc<Mutex<Option<String>>>,
     settings: BTreeMap<String, String>,
     entropy: Entropy,
@@ -43,23 +75,29 @@ pub(super) struct Controller {
     lives: u32,
     current: Option<Arc<Incarnation>>,
     /// When it starts again.
-    pub(super) restart_at: Option<Duration>,
+    pub(crate) restart_at: Option<Duration>,
 }
 
 /// What a [`Controller`] is built from.
-pub(super) struct Given {
-    pub(super) gate: WriteGate,
-    pub(super) settings: BTreeMap<String, String>,
-    pub(super) entropy: Entropy,
-    pub(super) jitter: bool,
-    pub(super) trace: Trace,
-    pub(super) clock: SimClock,
-    pub(super) findings: Findings,
+pub(crate) struct Given {
+    pub(crate) host: Host,
+    pub(crate) places: Places,
+    pub(crate) token: String,
+    pub(crate) gate: WriteGate,
+    pub(crate) settings: BTreeMap<String, String>,
+    pub(crate) entropy: Entropy,
+    pub(crate) jitter: bool,
+    pub(crate) trace: Trace,
+    pub(crate) clock: SimClock,
+    pub(crate) findings: Findings,
 }
 
 impl Controller {
-    pub(super) fn new(given: Given) -> Self {
+    pub(crate) fn new(given: Given) -> Self {
         Self {
+            host: given.host,
+            places: given.places,
+            token: given.token,
             gate: Arc::new(given.gate),
             requests: Arc::new(AtomicU64::new(0)),
             corruption: Corruption::default(),
@@ -77,24 +115,47 @@ impl Controller {
         }
     }
 
-    pub(super) fn is_running(&self) -> bool {
+    pub(crate) fn is_running(&self) -> bool {
         self.current.is_some()
     }
 
     /// Starts a new incarnation: new identity, new entropy, empty caches.
-    pub(super) fn start(&mut self, site: &mut Site) -> Result<(), SettingError> {
+    pub(crate) fn start(&mut self, site: &mut Site) -> Result<(), SettingError> {
         self.restart_at = None;
+        if matches!(self.host, Host::Nobody) {
+            return Ok(());
+        }
         self.lives += 1;
         let incarnation = Incarnation::new("controller", self.lives);
+        match self.host.clone() {
+            Host::Nobody => {}
+            Host::Child { program, environment } => {
+                self.spawn_child(&incarnation, &program, &environment);
+            }
+            Host::Simulated => {
+                let ports = self.ports(site, &incarnation);
+                self.spawn_inside(site, ports)?;
+            }
+            Host::Inside { kube, arm } => {
+                let ports = Ports { kube, arm, ..self.ports(site, &incarnation) };
+                self.spawn_inside(site, ports)?;
+            }
+        }
+        let name = incarnation.name().to_owned();
+        self.current = Some(incarnation);
+        self.record(&name, "start");
+        site.chronicle.say(self.clock.elapsed(), Kind::Process, format!("{name} started"), "");
+        Ok(())
+    }
+
+    fn spawn_inside(&self, site: &Site, ports: Ports) -> Result<(), SettingError> {
         let config = {
             let ca = site.api.ca();
-            let url = format!("https://{KUBE_ADDRESS}");
-            let places = Places { arm: ARM_URL, kube: &url, ca_pem: ca.pem() };
             let cloud = site.arm.with_cloud(|cloud, _| cloud.config().clone());
             let identity = format!("karpenter-{}", self.lives);
-            configuration(&cloud, &site.cluster, &places, &identity, &self.settings)?
+            let places = (&self.places, ca.pem());
+            configuration(&cloud, &site.cluster, places, &identity, &self.settings)?
         };
-        let ports = self.ports(site, &incarnation);
         let spawner = Arc::clone(&ports.spawner);
         let (exit, exited) = (Arc::clone(&self.exit), Arc::clone(&self.exited));
         let main = controller::run(config, ports).map(move |result| {
@@ -106,11 +167,38 @@ impl Controller {
             exited.notify_one();
         });
         drop(spawner.spawn("main", main.boxed()));
-        let name = incarnation.name().to_owned();
-        self.current = Some(incarnation);
-        self.record(&name, "start");
-        site.chronicle.say(self.clock.elapsed(), Kind::Process, format!("{name} started"), "");
         Ok(())
+    }
+
+    /// The process dies with its task: `kill_on_drop`.
+    fn spawn_child(
+        &self,
+        incarnation: &Arc<Incarnation>,
+        program: &Path,
+        environment: &[(String, String)],
+    ) {
+        let child = tokio::process::Command::new(program)
+            .env_clear()
+            .envs(environment.iter().map(|(key, value)| (key, value)))
+            .env("POD_NAME", format!("karpenter-{}", self.lives))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .kill_on_drop(true)
+            .spawn();
+        let (exit, exited) = (Arc::clone(&self.exit), Arc::clone(&self.exited));
+        let wait = async move {
+            let message = match child {
+                Err(error) => format!("cannot be started: {error}"),
+                Ok(mut child) => match child.wait().await {
+                    Ok(status) => status.to_string(),
+                    Err(error) => error.to_string(),
+                },
+            };
+            *exit.lock().unwrap_or_else(PoisonError::into_inner) = Some(message);
+            exited.notify_one();
+        };
+        let spawner = FencedSpawner::new(Arc::clone(incarnation), self.findings.clone(), None);
+        drop(spawner.spawn("process", wait.boxed()));
     }
 
     fn ports(&self, site: &Site, incarnation: &Arc<Incarnation>) -> Ports {
@@ -121,7 +209,7 @@ impl Controller {
             requests: Arc::clone(&self.requests),
             entropy: self.entropy.child("network"),
         };
-        let transport = |target, router, token| {
+        let transport = |target, router, token: Option<&str>| {
             let inner = Wire::new(router).transport();
             ActorTransport::new(Arc::clone(incarnation), target, inner, token, shared.clone())
                 .gated(Arc::clone(&self.gate))
@@ -131,7 +219,7 @@ impl Controller {
         Ports {
             clock: Arc::new(self.clock),
             entropy,
-            kube: transport(Target::Kube, site.api.router(), Some(CONTROLLER_TOKEN)).transport(),
+            kube: transport(Target::Kube, site.api.router(), Some(&self.token)).transport(),
             arm: transport(Target::Arm, site.arm.router(), None)
                 .rewritten(crate::faults::bootstrap(corruption))
                 .transport(),
@@ -145,7 +233,7 @@ impl Controller {
     }
 
     /// Kills the process and checks that nothing of it lives on.
-    pub(super) async fn crash(&mut self, site: &mut Site, restart_after: Duration) {
+    pub(crate) async fn crash(&mut self, site: &mut Site, restart_after: Duration) {
         let Some(incarnation) = self.current.take() else { return };
         incarnation.kill();
         self.record(incarnation.name(), "crash");
@@ -163,7 +251,7 @@ impl Controller {
     }
 
     /// Stops the process because node auto-provisioning was switched off.
-    pub(super) fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         if let Some(incarnation) = self.current.take() {
             incarnation.kill();
             self.record(incarnation.name(), "stop");
@@ -172,7 +260,7 @@ impl Controller {
     }
 
     /// Takes note of an end that nobody asked for: a finding, and a restart as Kubernetes would.
-    pub(super) fn take_exit(&mut self) {
+    pub(crate) fn take_exit(&mut self) {
         let message = self.exit.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (Some(message), Some(incarnation)) = (message, self.current.take()) else { return };
         incarnation.kill();

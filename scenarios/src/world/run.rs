@@ -1,12 +1,13 @@
-//! One run from start to verdict.
+//! One run from start to verdict, in any world.
 
 use std::collections::VecDeque;
+use std::future::Future;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use controller_ports::Entropy;
 use futures::FutureExt;
-use rand_core::Rng;
+use futures::future::FusedFuture;
 use tokio::time::sleep_until;
 
 use crate::format::{Action, Scenario, Step, format_duration};
@@ -15,13 +16,13 @@ use crate::observe::Expectations;
 use crate::story::Kind;
 use crate::trace::{Entry, Trace};
 use crate::world::client::Client;
-use crate::world::discrete::process::{Controller, Given, KUBE_ADDRESS};
-use crate::world::discrete::{RunError, RunOptions, steps};
-use crate::world::hooks;
+use crate::world::discrete::{RunError, RunOptions};
 use crate::world::outcome::Outcome;
 use crate::world::ports::{Finding, Findings, SimClock, Wire, WriteGate};
+use crate::world::process::{Controller, Given, Host, Places};
 use crate::world::setup::{self, SetupError};
-use crate::world::site::{ADMIN_TOKEN, Site, SiteOptions};
+use crate::world::site::{Site, Tokens};
+use crate::world::steps;
 
 /// Turns of the driver at one instant after which time is said to stand still. A turn follows
 /// each write; a burst of a thousand pods causes some thousands.
@@ -30,47 +31,36 @@ const TURNS_MAX: u64 = 100_000;
 /// Invariants that depend on time alone are looked at this often when nothing changes.
 const PULSE: Duration = Duration::from_mins(10);
 
-/// Runs on the calling thread, which should be fresh: thread-local generators start from the seed.
-pub(super) fn on_this_thread(
-    scenario: &Scenario,
-    options: &RunOptions,
-) -> Result<Outcome, RunError> {
-    let seed = options.seed.unwrap_or(scenario.seed);
-    let entropy = Entropy::from_seed(seed);
-    hooks::enter(entropy.stream("ambient").next_u64(), scenario.epoch);
-    fastrand::seed(entropy.stream("fastrand").next_u64());
-    let mut builder = tokio::runtime::Builder::new_current_thread();
-    builder.enable_time().start_paused(true);
-    #[cfg(tokio_unstable)]
-    {
-        let tokio_seed = entropy.stream("tokio").next_u64().to_le_bytes();
-        builder
-            .rng_seed(tokio::runtime::RngSeed::from_bytes(&tokio_seed))
-            .unhandled_panic(tokio::runtime::UnhandledPanic::ShutdownRuntime);
-    }
-    let runtime = builder.build().map_err(|error| RunError::Thread(error.to_string()))?;
-    let result = runtime.block_on(Box::pin(Run::begin(scenario, options, seed, entropy).then(
-        |run| async move {
-            match run {
-                Ok(mut run) => {
-                    run.drive().await;
-                    Ok(run.finish())
-                }
-                Err(error) => Err(error),
-            }
-        },
-    )));
-    let ambient_calls = hooks::leave();
-    result.map(|outcome| Outcome { ambient_calls, ..outcome })
+/// What a run takes place on.
+pub(crate) struct Stage {
+    /// Name of the world.
+    pub(crate) world: &'static str,
+    /// Root of all randomness.
+    pub(crate) seed: u64,
+    /// The same, as a tree.
+    pub(crate) entropy: Entropy,
+    /// Time.
+    pub(crate) clock: SimClock,
+    /// The record.
+    pub(crate) trace: Trace,
+    /// Both fakes.
+    pub(crate) site: Site,
+    /// Who may sign in.
+    pub(crate) tokens: Tokens,
+    /// Where the controller runs.
+    pub(crate) host: Host,
+    /// Where servers are.
+    pub(crate) places: Places,
 }
 
-struct Run<'a> {
+pub(crate) struct Run<'a> {
     scenario: &'a Scenario,
     options: &'a RunOptions,
+    world: &'static str,
     seed: u64,
     clock: SimClock,
     trace: Trace,
-    site: Site,
+    pub(crate) site: Site,
     client: Client,
     controller: Controller,
     findings: Findings,
@@ -81,6 +71,13 @@ struct Run<'a> {
     startup: Duration,
     looked_at: Duration,
     turns: (Duration, u64),
+}
+
+enum Woken {
+    Changed,
+    Crashed,
+    Exited,
+    Stopped,
 }
 
 /// Real time, for reports only: it never reaches the run.
@@ -95,33 +92,20 @@ mod tokio_real {
 }
 
 impl<'a> Run<'a> {
-    async fn begin(
+    /// Installs everything and starts the controller.
+    pub(crate) async fn begin(
         scenario: &'a Scenario,
         options: &'a RunOptions,
-        seed: u64,
-        entropy: Entropy,
+        stage: Stage,
     ) -> Result<Self, RunError> {
         let began = tokio_real::now();
-        let clock = SimClock::start(scenario.epoch, 1.0);
-        let trace = Trace::new(options.keep_trace);
         let findings = Findings::default();
-        let site = Site::new(SiteOptions {
-            cloud: scenario.cloud.clone(),
-            cluster: &scenario.cluster,
-            clock,
-            scale: 1.0,
-            entropy: entropy.child("world"),
-            jitter: options.jitter,
-            trace: trace.clone(),
-            ca: None,
-            kube_address: KUBE_ADDRESS,
-        })
-        .map_err(|error| {
-            let path = format!("azure.{}", error.field);
-            SetupError::Scenario(Box::new(scenario.source.error(&path, error.to_string())))
-        })?;
-        let client = Client::new(Wire::new(site.api.router()).transport(), ADMIN_TOKEN);
+        let Stage { world, seed, entropy, clock, trace, site, tokens, host, places } = stage;
+        let client = Client::new(Wire::new(site.api.router()).transport(), &tokens.admin);
         let controller = Controller::new(Given {
+            host,
+            places,
+            token: tokens.controller,
             gate: WriteGate::new(options.crash),
             settings: scenario.controller.settings.clone(),
             entropy,
@@ -133,6 +117,7 @@ impl<'a> Run<'a> {
         let mut run = Self {
             scenario,
             options,
+            world,
             seed,
             clock,
             trace,
@@ -162,16 +147,15 @@ impl<'a> Run<'a> {
         );
         self.site.chronicle.say(Duration::ZERO, Kind::Process, text, "");
         setup::install_bootstrap_token(&mut self.client).await?;
-        let rbac = self.options.rbac.as_deref().unwrap_or(setup::RBAC);
-        setup::install_controller(&mut self.client, rbac).await?;
-        if cluster.default_node_pools {
+        if self.options.install {
+            let rbac = self.options.rbac.as_deref().unwrap_or(setup::RBAC);
+            setup::install_controller(&mut self.client, rbac).await?;
+        }
+        if cluster.default_node_pools && self.options.install {
             setup::install_default_pools(&mut self.client).await?;
         }
         setup::apply_manifests(&mut self.client, &scenario.source, &scenario.manifests).await?;
-        if scenario.controller.enabled {
-            self.start_controller()?;
-        }
-        Ok(())
+        self.start_controller()
     }
 
     fn start_controller(&mut self) -> Result<(), RunError> {
@@ -182,7 +166,9 @@ impl<'a> Run<'a> {
         })
     }
 
-    async fn drive(&mut self) {
+    /// Drives the world until the horizon, a livelock, or `stop`.
+    pub(crate) async fn drive(&mut self, stop: impl Future<Output = ()>) {
+        let mut stop = std::pin::pin!(stop.fuse());
         loop {
             let now = self.clock.elapsed();
             self.steps(now).await;
@@ -208,12 +194,19 @@ impl<'a> Run<'a> {
                 return;
             }
             let wake = settled.wake_at.map(|at| self.clock.since_start(at));
-            self.wait(now, wake).await;
+            if self.wait(now, wake, stop.as_mut()).await {
+                return;
+            }
         }
     }
 
-    /// Waits until something has happened or is due.
-    async fn wait(&mut self, now: Duration, wake: Option<Duration>) {
+    /// Waits until something has happened or is due; true when it is time to stop.
+    async fn wait(
+        &mut self,
+        now: Duration,
+        wake: Option<Duration>,
+        mut stop: impl FusedFuture<Output = ()> + Unpin,
+    ) -> bool {
         let next = [
             wake,
             self.timeline.front().map(|step| step.at),
@@ -224,26 +217,30 @@ impl<'a> Run<'a> {
         ];
         let next = next.into_iter().flatten().min().unwrap_or(self.scenario.horizon);
         let revision = self.site.objects.revision();
-        let (crashed, exited) = {
+        let woken = {
             let mut crashed = std::pin::pin!(self.controller.gate.crashed.notified().fuse());
             let mut exited = std::pin::pin!(self.controller.exited.notified().fuse());
             let mut written = std::pin::pin!(self.site.api.changed_since(revision).fuse());
             let mut asked = std::pin::pin!(self.site.arm.changed().fuse());
             let mut due = std::pin::pin!(sleep_until(self.clock.instant_of(next)).fuse());
             futures::select_biased! {
-                () = crashed => (true, false),
-                () = exited => (false, true),
-                _ = written => (false, false),
-                () = asked => (false, false),
-                () = due => (false, false),
+                () = stop => Woken::Stopped,
+                () = crashed => Woken::Crashed,
+                () = exited => Woken::Exited,
+                _ = written => Woken::Changed,
+                () = asked => Woken::Changed,
+                () = due => Woken::Changed,
             }
         };
-        if crashed {
-            self.controller.crash(&mut self.site, self.options.restart_after).await;
+        match woken {
+            Woken::Changed => {}
+            Woken::Stopped => return true,
+            Woken::Crashed => {
+                self.controller.crash(&mut self.site, self.options.restart_after).await;
+            }
+            Woken::Exited => self.controller.take_exit(),
         }
-        if exited {
-            self.controller.take_exit();
-        }
+        false
     }
 
     async fn steps(&mut self, now: Duration) {
@@ -279,7 +276,7 @@ impl<'a> Run<'a> {
     /// Node auto-provisioning of the managed cluster decides whether the controller runs.
     fn follow_mode(&mut self) {
         match self.site.provisioning.take() {
-            Some(true) if !self.controller.is_running() && self.scenario.controller.enabled => {
+            Some(true) if !self.controller.is_running() => {
                 self.controller.restart_at = Some(self.clock.elapsed());
             }
             Some(false) => self.controller.stop(),
@@ -329,7 +326,8 @@ impl<'a> Run<'a> {
         true
     }
 
-    fn finish(mut self) -> Outcome {
+    /// The verdict.
+    pub(crate) fn finish(mut self) -> Outcome {
         let now = self.clock.elapsed();
         self.look(now);
         let observation = self.site.observation();
@@ -342,7 +340,7 @@ impl<'a> Run<'a> {
             scenario: self.scenario.name.clone(),
             proves: self.scenario.proves.clone(),
             region: self.scenario.cloud.region.clone(),
-            world: "discrete",
+            world: self.world,
             seed: self.seed,
             horizon: now,
             took: self.began.elapsed(),

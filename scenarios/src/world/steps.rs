@@ -11,10 +11,10 @@ use crate::world::setup;
 use crate::world::site::Site;
 
 /// A step failed: the scenario asks for something that cannot be done.
-pub(super) type StepError = String;
+pub(crate) type StepError = String;
 
 /// Carries out a step, except for those that concern the controller's process.
-pub(super) async fn carry_out(
+pub(crate) async fn carry_out(
     step: &Step,
     source: &Source,
     site: &mut Site,
@@ -71,7 +71,7 @@ pub(super) async fn carry_out(
 }
 
 /// One line about a step.
-pub(super) fn describe(action: &Action) -> String {
+pub(crate) fn describe(action: &Action) -> String {
     let object = |target: &ObjectRef| format!("{} {}", target.kind, target.name);
     match action {
         Action::Apply(manifests) => {
@@ -129,7 +129,7 @@ fn choose(site: &Site, wanted: &Vms) -> Result<Vec<VmView>, StepError> {
 fn delete_vm(site: &Site, vm: &VmView) -> Result<(), StepError> {
     use fake_arm_cloud::{ArmRequest, Method};
     let tenant = site.arm.with_cloud(|cloud, _| cloud.config().tenant_id.clone());
-    let base = super::process::ARM_URL;
+    let base = "https://localhost";
     let form = "grant_type=client_credentials&client_id=00000000-0000-0000-0000-0000000000c1&client_secret=x&scope=https%3A%2F%2Fmanagement.core.windows.net%2F.default";
     let token = site.arm.handle(
         &ArmRequest::new(Method::Post, base, &format!("/{tenant}/oauth2/v2.0/token"))
