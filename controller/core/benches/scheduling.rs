@@ -137,13 +137,18 @@ fn place(snapshot: &Snapshot, pods: &[Pod], options: SchedulingOptions) -> (f64,
     timed(|| schedule(&input))
 }
 
-#[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
+#[expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a benchmark measures real time"
+)]
 fn timed<T>(work: impl FnOnce() -> T) -> (f64, T) {
     let start = std::time::Instant::now();
     let result = work();
     (start.elapsed().as_secs_f64(), result)
 }
 
+#[derive(Clone, Copy)]
 enum Better {
     More,
     Less,
@@ -417,20 +422,20 @@ fn pods(shapes: impl Iterator<Item = PodShape>) -> Vec<Pod> {
     shapes.enumerate().map(share).collect()
 }
 
-fn selector(key: &str, value: &str) -> Option<LabelSelector> {
-    Some(LabelSelector {
+fn selector(key: &str, value: &str) -> LabelSelector {
+    LabelSelector {
         requirements: vec![SelectorRequirement {
             key: key.into(),
             operator: SelectorOperator::In,
             values: vec![value.into()],
         }],
-    })
+    }
 }
 
 fn term(topology_key: &str, key: &str, value: &str) -> AffinityTerm {
     AffinityTerm {
         topology_key: topology_key.into(),
-        selector: selector(key, value),
+        selector: Some(selector(key, value)),
         namespaces: Vec::new(),
         namespace_selector: None,
     }
@@ -463,7 +468,7 @@ fn diverse(count: usize) -> Vec<Pod> {
             max_skew: 1,
             topology_key: key.into(),
             hard: true,
-            selector: selector("my-label", dice.pick::<&str>(&LETTERS)),
+            selector: Some(selector("my-label", dice.pick::<&str>(&LETTERS))),
             min_domains: None,
             honor_affinity: true,
             honor_taints: false,

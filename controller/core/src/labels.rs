@@ -37,9 +37,22 @@ const WELL_KNOWN: [&str; 8] = [
     WINDOWS_BUILD,
 ];
 
-/// Well-known keys that Azure adds (`Azure/karpenter-provider-azure` `pkg/apis/v1beta1/labels.go`):
-/// all keys of these two domains describe the machine, and every instance type defines them.
-const PROVIDER_DOMAINS: [&str; 2] = ["karpenter.azure.com/", "kubernetes.azure.com/"];
+/// Domain of the labels that describe a machine. Every instance type defines all of them, possibly
+/// as absent (`Azure/karpenter-provider-azure` `pkg/apis/v1beta1/labels.go`).
+const SKU_PREFIX: &str = "karpenter.azure.com/sku-";
+
+/// Further well-known keys of Azure; the same source. Other keys of these domains are ordinary.
+const WELL_KNOWN_AZURE: [&str; 9] = [
+    "karpenter.azure.com/placement-scope",
+    "kubernetes.azure.com/cluster",
+    "kubernetes.azure.com/mode",
+    "kubernetes.azure.com/scalesetpriority",
+    "kubernetes.azure.com/priority",
+    "kubernetes.azure.com/os-sku",
+    "kubernetes.azure.com/fips_enabled",
+    "kubernetes.azure.com/sku-cpu",
+    "kubernetes.azure.com/sku-memory",
+];
 
 /// Keys of other spellings and the key they mean.
 const ALIASES: [(&str, &str); 6] = [
@@ -54,10 +67,7 @@ const ALIASES: [(&str, &str); 6] = [
 /// Whether a pod may ask for the key although its NodePool says nothing about it: every instance
 /// type defines it.
 pub fn is_well_known(key: &str) -> bool {
-    WELL_KNOWN.contains(&key)
-        || PROVIDER_DOMAINS
-            .iter()
-            .any(|domain| key.starts_with(domain))
+    WELL_KNOWN.contains(&key) || WELL_KNOWN_AZURE.contains(&key) || key.starts_with(SKU_PREFIX)
 }
 
 /// The key that another spelling means; other keys are returned as they are.

@@ -5,6 +5,8 @@
 
 mod requirement;
 mod set;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

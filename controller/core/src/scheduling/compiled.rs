@@ -197,12 +197,15 @@ impl ReqSet {
         })
     }
 
-    /// The first key that both have and cannot agree about.
-    pub(crate) fn disjoint(&self, other: &Self) -> Option<KeyId> {
+    /// The first relevant key that both have and cannot agree about.
+    pub(crate) fn disjoint(
+        &self,
+        other: &Self,
+        is_relevant: impl Fn(KeyId) -> bool,
+    ) -> Option<KeyId> {
         let disagrees = |key, req: &Rc<Req>| self.get(key).is_some_and(|own| !own.agrees(req));
-        other
-            .iter()
-            .find_map(|(key, req)| disagrees(key, req).then_some(key))
+        let found = |(key, req)| (is_relevant(key) && disagrees(key, req)).then_some(key);
+        other.iter().find_map(found)
     }
 
     /// Narrows one key; says whether anything changed.

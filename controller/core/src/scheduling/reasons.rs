@@ -113,13 +113,14 @@ fn type_reason(
     for (key, req) in compiled.full.iter() {
         reqs.narrow(key, req);
     }
-    if let Some(key) = catalog.reqs[index].disjoint(&reqs) {
+    // What offerings say is judged below, by offering: a sold-out type has no zones left.
+    let by_type = |key: KeyId| !catalog.cell_keys.get(key);
+    if let Some(key) = catalog.reqs[index].disjoint(&reqs, by_type) {
         // Types outside the pool's own list are the farthest.
-        let pool_excludes = catalog.reqs[index].disjoint(&from.reqs).is_some();
-        return (
-            (if pool_excludes { 9 } else { 8 }, 0),
-            label_reason(engine, key),
-        );
+        let pool_excludes = catalog.reqs[index].disjoint(&from.reqs, by_type).is_some();
+        let key = Arc::clone(universe.key_name(key));
+        let nearness = (if pool_excludes { 9 } else { 8 }, 0);
+        return (nearness, Reason::SkuLabelMismatch { key });
     }
     let mut listed = catalog
         .cells
@@ -159,16 +160,6 @@ fn type_reason(
         return ((1, 0), Reason::PoolLimitExceeded { resource });
     }
     ((0, 0), Reason::Chosen)
-}
-
-fn label_reason(engine: &Engine<'_>, key: KeyId) -> Reason {
-    if key == engine.universe.zone || key == engine.universe.capacity_type {
-        Reason::ZoneExcluded
-    } else {
-        Reason::SkuLabelMismatch {
-            key: Arc::clone(engine.universe.key_name(key)),
-        }
-    }
 }
 
 fn short(engine: &Engine<'_>, requests: &[i64], allocatable: &[i64]) -> (Nearness, Reason) {

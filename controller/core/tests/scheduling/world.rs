@@ -59,7 +59,7 @@ fn work(dice: &mut Dice) -> Work {
 }
 
 pub(crate) fn world(dice: &mut Dice) -> World {
-    let sizes: Vec<Size> = (0..1 + dice.below(4))
+    let sizes: Vec<Size> = (0..=dice.below(4))
         .map(|_| {
             let cpu = [1000, 2000, 4000, 8000][dice.below(4)];
             let offerings = (0..ZONES)
@@ -77,7 +77,7 @@ pub(crate) fn world(dice: &mut Dice) -> World {
             }
         })
         .collect();
-    let pools: Vec<Pool> = (0..1 + dice.below(2))
+    let pools: Vec<Pool> = (0..=dice.below(2))
         .map(|_| Pool {
             weight: i32::try_from(dice.below(3)).expect("small"),
             sizes: dice.some(sizes.len()),
@@ -109,7 +109,7 @@ pub(crate) fn world(dice: &mut Dice) -> World {
         hosts.push(host);
     }
     let daemon_cpu = if dice.chance(40) { 250 } else { 0 };
-    let pods = (0..1 + dice.below(5)).map(|_| work(dice)).collect();
+    let pods = (0..=dice.below(5)).map(|_| work(dice)).collect();
     World {
         sizes,
         pools,

@@ -258,7 +258,7 @@ impl Engine<'_> {
             let here = group.includes_node(&self.nodes[node]);
             if here && counted(pod) && self.counts_pod(group, pod) {
                 self.add(group, counts, node, |count| {
-                    *count = count.saturating_sub(1)
+                    *count = count.saturating_sub(1);
                 });
             }
         }
