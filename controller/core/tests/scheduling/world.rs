@@ -143,14 +143,14 @@ fn taint(number: usize) -> Taint {
     }
 }
 
-fn app(number: usize) -> Option<LabelSelector> {
-    Some(LabelSelector {
+fn app(number: usize) -> LabelSelector {
+    LabelSelector {
         requirements: vec![SelectorRequirement {
             key: "app".into(),
             operator: SelectorOperator::In,
             values: vec![number.to_string().into()],
         }],
-    })
+    }
 }
 
 fn shape(work: &Work) -> PodShape {
@@ -174,14 +174,14 @@ fn shape(work: &Work) -> PodShape {
         max_skew: i32::try_from(skew).expect("small"),
         topology_key: labels::ZONE.into(),
         hard: true,
-        selector: app(work.app),
+        selector: Some(app(work.app)),
         min_domains: None,
         honor_affinity: true,
         honor_taints: false,
     });
     let alone = AffinityTerm {
         topology_key: labels::HOSTNAME.into(),
-        selector: app(work.app),
+        selector: Some(app(work.app)),
         namespaces: Vec::new(),
         namespace_selector: None,
     };
