@@ -156,6 +156,11 @@ impl Queue {
         }
     }
 
+    /// Whether no pod wants to be tried now.
+    pub(super) fn is_idle(&self) -> bool {
+        self.active.is_empty()
+    }
+
     /// The best active pod; it leaves the queue.
     pub(super) fn pop(&mut self) -> Option<(String, Pending)> {
         let (.., uid) = self.active.pop_first()?;
