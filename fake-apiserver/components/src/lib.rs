@@ -8,6 +8,13 @@
 //! What each component writes follows kubernetes/kubernetes `pkg/scheduler`, `pkg/controller/*`,
 //! `pkg/kubelet` and `staging/src/k8s.io/cloud-provider` of release 1.36.
 //!
+//! # Limits
+//!
+//! - No StatefulSets, Jobs, autoscalers, Endpoints, volumes or dynamic resources.
+//! - The scheduler preempts nothing and has no default spread constraints.
+//! - Kubelets prove their bootstrap token but request no certificate; containers never fail.
+//! - Deleting a namespace leaves its Events to their time to live.
+//!
 //! # Invariants
 //!
 //! - Nothing here reads time, entropy or the environment: `now` and the seed are arguments.

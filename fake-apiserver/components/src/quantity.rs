@@ -206,4 +206,18 @@ mod tests {
         assert_eq!(requests.memory, 1 << 30);
         assert_eq!(requests.other.get("nvidia.com/gpu"), Some(&1));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn whole_numbers_are_themselves(number in 0..i64::MAX / 1000) {
+            proptest::prop_assert_eq!(units(&number.to_string()), number);
+            proptest::prop_assert_eq!(milli(&format!("{number}m")), number);
+        }
+
+        #[test]
+        fn any_text_is_answered(text in ".{0,60}") {
+            let readable = nano(&text).is_some();
+            proptest::prop_assert!(readable || units(&text) == 0 && milli(&text) == 0);
+        }
+    }
 }

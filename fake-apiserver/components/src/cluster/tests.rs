@@ -503,6 +503,37 @@ fn the_same_seed_gives_the_same_log() {
 }
 
 #[test]
+fn every_order_of_steps_comes_to_the_same_end() {
+    for seed in 0..25 {
+        let mut options = Options::new(CA, Timings::fast());
+        options.order_seed = Some([seed; 32]);
+        let mut world = World::with(&options);
+        for name in ["n1", "n2"] {
+            world.start(host(name));
+        }
+        world.create(DEPLOYMENTS, "default", deployment("web", 5));
+        world.run(10 * SECOND);
+        for name in ["n1", "n2"] {
+            world.patch(NODES, "", name, json!({ "spec": { "taints": null } }));
+        }
+        world.run(5 * SECOND);
+        world.patch(
+            DEPLOYMENTS,
+            "default",
+            "web",
+            json!({ "spec": { "replicas": 3 } }),
+        );
+        world.stop("azure:///n1");
+        world.run(Duration::from_mins(8));
+        let web = &world.get(DEPLOYMENTS, "default", "web")["status"];
+        assert_eq!(web["availableReplicas"], 3, "seed {seed}: {web}");
+        assert_eq!(phases(&world), ["Running n2"; 3], "seed {seed}");
+        assert_eq!(names(&world, NODES), ["n2"], "seed {seed}");
+        assert_eq!(world.cluster.refusals(), [], "seed {seed}");
+    }
+}
+
+#[test]
 fn an_idle_cluster_asks_for_nothing() {
     let mut world = World::new();
     world.start(host("n1"));

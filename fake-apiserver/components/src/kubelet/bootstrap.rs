@@ -475,4 +475,17 @@ mod tests {
             assert!(!accepted(bad), "{bad}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_script_is_too_strange(text in ".*", from in 0_usize..1200, to in 0_usize..1200) {
+            let whole = script();
+            let (from, to) = (from.min(whole.len()), to.min(whole.len()));
+            let cut: String = whole.chars().take(from).chain(text.chars())
+                .chain(whole.chars().skip(to)).collect();
+            // Any answer is right, as long as there is one.
+            drop(parse(&STANDARD.encode(cut), CA));
+            drop(parse(&text, CA));
+        }
+    }
 }
