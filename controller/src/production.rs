@@ -69,7 +69,11 @@ async fn prepare(loaded: Loaded) -> anyhow::Result<(Config, Ports, Process)> {
         let authorities = kube.root_cert.as_deref().unwrap_or_default();
         config.azure.cluster.ca_pem = controller::azure::pem(authorities);
     }
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::scaled(config.clock_scale));
+    let clock = match config.clock_epoch {
+        Some(epoch) => SystemClock::scaled_since(epoch, config.clock_scale),
+        None => SystemClock::scaled(config.clock_scale),
+    };
+    let clock: Arc<dyn Clock> = Arc::new(clock);
     log::init(
         LogLevel::parse(&config.log_level).unwrap_or(LogLevel::Info),
         Arc::clone(&clock),

@@ -334,6 +334,12 @@ pub(super) const SETTINGS: &[Setting] = &[
         Some("1"),
         "how much faster than real time to run; only against loopback endpoints",
     ),
+    setting(
+        "clock-epoch",
+        "CLOCK_EPOCH",
+        None,
+        "real time, RFC 3339, at which the faster clock was right; default: when the process starts",
+    ),
 ];
 
 /// Settings as given, before validation.
@@ -434,6 +440,7 @@ pub(super) fn cli() -> Cli {
             .hide_env_values(true)
             .value_name("VALUE")
             .allow_hyphen_values(true)
+            .global(true)
             .help(setting.help);
         if let Some(default) = setting.default {
             arg = arg.default_value(default);

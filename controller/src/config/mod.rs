@@ -105,6 +105,9 @@ pub struct Config {
     /// How much faster than real time the clock runs; other than 1 only against loopback
     /// endpoints.
     pub clock_scale: f64,
+    /// Real time at which the faster clock was right, so that several processes, and one that is
+    /// started again, agree on the time; `None`: when the process starts.
+    pub clock_epoch: Option<jiff::Timestamp>,
 }
 
 /// What [`Config::for_cluster`] cannot know.
@@ -172,6 +175,7 @@ impl Config {
             metrics_port: 8080,
             health_probe_port: 8081,
             clock_scale: 1.0,
+            clock_epoch: None,
         }
     }
 

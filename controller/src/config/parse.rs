@@ -73,6 +73,15 @@ impl Reader<'_> {
         })
     }
 
+    fn optional<T: FromStr>(&mut self, flag: &str, what: &str) -> Option<T> {
+        let text = self.flags.get(flag)?.to_owned();
+        let value = text.parse().ok();
+        if value.is_none() {
+            self.problem(flag, format_args!("\"{text}\" is not {what}"));
+        }
+        value
+    }
+
     fn boolean(&mut self, flag: &str) -> bool {
         match self.text(flag).as_str() {
             "true" => true,
@@ -141,6 +150,7 @@ pub(super) fn build(flags: &Flags) -> Result<Config, ConfigError> {
         metrics_port: reader.number("metrics-port", "a port"),
         health_probe_port: reader.number("health-probe-port", "a port"),
         clock_scale: reader.number("clock-scale", "a number"),
+        clock_epoch: reader.optional("clock-epoch", "a time such as 2026-01-31T12:00:00Z"),
     };
     let mut problems = reader.problems;
     // A missing value was reported as missing; its further faults would only be noise.

@@ -87,6 +87,7 @@ fn wrong_values_name_their_setting() {
         ("--additional-tags=A=1,a=2", "additional-tags"),
         ("--log-level=trace", "log-level"),
         ("--metrics-port=99999", "metrics-port"),
+        ("--clock-epoch=yesterday", "clock-epoch"),
         ("--preference-policy=Maybe", "preference-policy"),
         ("--kubelet-bootstrap-token=abc", "kubelet-bootstrap-token"),
     ] {
@@ -112,4 +113,20 @@ fn secrets_are_not_shown() {
         "{text}"
     );
     assert!(text.contains("batch-idle-duration=1s\tdefault"), "{text}");
+}
+
+#[test]
+fn settings_may_follow_the_command() {
+    let arguments = [
+        "nap-controller",
+        "config",
+        "show",
+        "--origin",
+        "--cluster-name=c",
+    ];
+    let shown = super::load(arguments.map(Into::into)).expect("well-formed");
+    let super::Command::Print(text) = shown else {
+        panic!("nothing to print")
+    };
+    assert!(text.starts_with("cluster-name=c\tflag\n"), "{text}");
 }
