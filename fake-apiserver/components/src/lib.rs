@@ -10,7 +10,7 @@
 //!
 //! # Limits
 //!
-//! - No StatefulSets, Jobs, autoscalers, Endpoints, volumes or dynamic resources.
+//! - No `StatefulSet`s, jobs, autoscalers, endpoints, volumes or dynamic resources.
 //! - The scheduler preempts nothing and has no default spread constraints.
 //! - Kubelets prove their bootstrap token but request no certificate; containers never fail.
 //! - Deleting a namespace leaves its Events to their time to live.
