@@ -35,6 +35,15 @@ impl SystemClock {
         }
     }
 
+    /// As [`Self::scaled`], for a clock that was right at `epoch`: processes that are given the
+    /// same two numbers agree on the time, whenever they start.
+    pub fn scaled_since(epoch: Timestamp, scale: f64) -> Self {
+        let clock = Self::scaled(scale);
+        let lead = clock.epoch.duration_since(epoch).mul_f64(scale);
+        let epoch = epoch.saturating_add(lead).unwrap_or(Timestamp::MAX);
+        Self { epoch, ..clock }
+    }
+
     fn is_real(&self) -> bool {
         (self.scale - 1.0).abs() < f64::EPSILON
     }
@@ -104,5 +113,18 @@ impl Clock for TokioClock {
 
     async fn sleep(&self, duration: Duration) {
         tokio::time::sleep(duration).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_with_the_same_epoch_agree_on_the_time() {
+        let epoch = SystemClock::real().now() - SignedDuration::from_secs(60);
+        let clock = SystemClock::scaled_since(epoch, 20.0);
+        let ahead = clock.now().duration_since(epoch).as_secs();
+        assert!((1200..1300).contains(&ahead), "a minute is twenty: {ahead}");
     }
 }
