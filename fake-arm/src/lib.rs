@@ -27,7 +27,7 @@ mod tls;
 pub use crate::{
     arm::Arm,
     clock::Clock,
-    serve::serve,
+    serve::{serve, serve_router},
     tls::{Authority, TlsError, TlsOptions},
 };
 pub use fake_arm_cloud as cloud;

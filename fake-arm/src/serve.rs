@@ -30,8 +30,16 @@ const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 ///
 /// Fails when the certificates cannot be used or the listener is broken.
 pub async fn serve(listener: TcpListener, arm: Arm, tls: TlsOptions) -> Result<(), TlsError> {
+    serve_router(listener, arm.router(), tls).await
+}
+
+/// As [`serve`], for a cloud's router under layers of the caller: faults, for example.
+pub async fn serve_router(
+    listener: TcpListener,
+    router: Router,
+    tls: TlsOptions,
+) -> Result<(), TlsError> {
     let acceptor = TlsAcceptor::from(tls.server_config()?);
-    let router = arm.router();
     let mut connections = JoinSet::new();
     loop {
         while connections.len() >= CONNECTIONS_MAX || has_ended(&mut connections) {

@@ -123,6 +123,8 @@ impl CertificateAuthority {
     fn issue(&self, mut params: CertificateParams) -> Result<KeyedCertificate, rcgen::Error> {
         validity(&mut params, self.0.not_before);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        // Strict verifiers (Python 3.13 and later) insist on it.
+        params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &self.0.issuer)?;
         Ok(KeyedCertificate {
