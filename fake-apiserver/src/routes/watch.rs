@@ -42,7 +42,10 @@ const TIMEOUT: Duration = Duration::from_mins(30);
 
 const INITIAL_END: &str = "k8s.io/initial-events-end";
 
-#[expect(clippy::struct_excessive_bools, reason = "independent facts about one stream")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts about one stream"
+)]
 struct Watch {
     server: ApiServer,
     view: View,

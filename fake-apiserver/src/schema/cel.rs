@@ -11,6 +11,7 @@ use kube_cel::cel::objects::{Key, Map as CelMap, OptionalValue};
 use kube_cel::cel::{Context, Program, Value as Cel};
 use serde_json::Value;
 
+use super::fields::{self, Scope};
 use super::{ListType, Node, Schema, Type, join};
 use crate::status::{Fault, FieldError};
 
@@ -29,10 +30,13 @@ pub(crate) struct Rule {
 
 impl Rule {
     /// Compiles one entry of `x-kubernetes-validations`; the error is the compiler's text.
-    pub(crate) fn compile(entry: &Value) -> Result<Self, String> {
+    pub(super) fn compile(entry: &Value, scope: &Scope<'_>) -> Result<Self, String> {
         let text = |field: &str| entry[field].as_str().filter(|text| !text.is_empty());
         let source = text("rule").unwrap_or_default();
         let program = compile(source)?;
+        if let Some(error) = fields::undefined(program.expression(), source, scope) {
+            return Err(error);
+        }
         let message_program = text("messageExpression").map(compile).transpose()?;
         let transition = program.references().has_variable("oldSelf");
         let fault = match text("reason") {
@@ -347,7 +351,7 @@ const RESERVED: &[&str] = &[
 
 /// `kubernetes/kubernetes staging/src/k8s.io/apiserver/pkg/cel/escaping.go`; `None` when the field
 /// cannot be named in CEL at all.
-fn escape(name: &str) -> Option<String> {
+pub(super) fn escape(name: &str) -> Option<String> {
     if RESERVED.contains(&name) {
         return Some(format!("__{name}__"));
     }

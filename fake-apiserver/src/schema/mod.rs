@@ -7,6 +7,7 @@ pub(crate) mod builtin;
 pub(crate) mod cel;
 pub(crate) mod decode;
 pub(crate) mod defaults;
+mod fields;
 pub(crate) mod formats;
 pub(crate) mod structural;
 pub(crate) mod validate;

@@ -5,6 +5,7 @@ use regex::Regex;
 use serde_json::Value;
 
 use super::cel::Rule;
+use super::fields::Scope;
 use super::{Limits, ListType, Node, NodeId, Schema, Type, defaults, validate};
 use crate::status::{Fault, FieldError};
 
@@ -65,7 +66,6 @@ impl Compiler {
         } else {
             self.check_shape(schema, path, place);
             self.children(&mut node, schema, path, depth, place);
-            self.rules(&mut node, schema, path);
         }
         node.preserve_unknown = schema["x-kubernetes-preserve-unknown-fields"] == true;
         node.embedded = schema["x-kubernetes-embedded-resource"] == true;
@@ -79,6 +79,9 @@ impl Compiler {
             Some("map") => ListType::Map(strings(&schema["x-kubernetes-list-map-keys"])),
             _ => ListType::Atomic,
         };
+        if depth <= DEPTH_MAX {
+            self.rules(&mut node, schema, (path, place));
+        }
         self.nodes.push(node);
         NodeId::try_from(self.nodes.len() - 1).expect("a schema has far fewer than 2^32 nodes")
     }
@@ -267,12 +270,19 @@ impl Compiler {
         })
     }
 
-    fn rules(&mut self, node: &mut Node, schema: &Value, path: &str) {
+    /// Compiles the rules of a node that is otherwise complete.
+    fn rules(&mut self, node: &mut Node, schema: &Value, (path, place): (&str, Place)) {
+        let object = place == Place::Root || node.embedded;
         let entries = schema["x-kubernetes-validations"]
             .as_array()
             .map(Vec::as_slice);
         for (index, entry) in entries.unwrap_or_default().iter().enumerate() {
-            match Rule::compile(entry) {
+            let scope = Scope {
+                node,
+                nodes: &self.nodes,
+                object,
+            };
+            match Rule::compile(entry, &scope) {
                 Ok(rule) => node.rules.push(rule),
                 Err(error) => {
                     let at = format!("{path}.x-kubernetes-validations[{index}].rule");

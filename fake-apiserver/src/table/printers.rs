@@ -33,7 +33,7 @@ pub(super) fn cells(group: &str, plural: &str, object: &Value, now: Timestamp) -
             count(&object["data"]).into(),
             age,
         ],
-        ("", "serviceaccounts") => vec![name, count(&object["secrets"]).into(), age],
+        ("", "serviceaccounts") => vec![name, age],
         ("", "services") => service(object, name, age),
         ("", "persistentvolumeclaims") => vec![
             name,
@@ -84,8 +84,94 @@ pub(super) fn cells(group: &str, plural: &str, object: &Value, now: Timestamp) -
         ("apiextensions.k8s.io", "customresourcedefinitions") => {
             vec![name, object["metadata"]["creationTimestamp"].clone()]
         }
+        ("storage.k8s.io", "storageclasses") => storage_class(object, &name, age),
+        ("", "persistentvolumes") => volume(object, name, age),
+        ("storage.k8s.io", "volumeattachments") => vec![
+            name,
+            or_empty(&spec["attacher"]),
+            or_empty(&spec["source"]["persistentVolumeName"]),
+            or_empty(&spec["nodeName"]),
+            (status["attached"] == true).into(),
+            age,
+        ],
+        ("certificates.k8s.io", "certificatesigningrequests") => signing_request(object, name, age),
+        ("node.k8s.io", "runtimeclasses") => vec![name, or_empty(&object["handler"]), age],
         _ => other(group, plural, object, (name, age)),
     }
+}
+
+fn storage_class(object: &Value, name: &Value, age: Value) -> Vec<Value> {
+    let annotations = &object["metadata"]["annotations"];
+    let default = annotations["storageclass.kubernetes.io/is-default-class"] == "true";
+    let shown = name.as_str().unwrap_or_default();
+    let shown = if default {
+        format!("{shown} (default)")
+    } else {
+        shown.to_owned()
+    };
+    vec![
+        shown.into(),
+        or_empty(&object["provisioner"]),
+        or(&object["reclaimPolicy"], "Delete"),
+        or(&object["volumeBindingMode"], "Immediate"),
+        (object["allowVolumeExpansion"] == true).into(),
+        age,
+    ]
+}
+
+fn volume(object: &Value, name: Value, age: Value) -> Vec<Value> {
+    let (spec, status) = (&object["spec"], &object["status"]);
+    let claim = &spec["claimRef"];
+    let claim = match (claim["namespace"].as_str(), claim["name"].as_str()) {
+        (Some(namespace), Some(name)) => format!("{namespace}/{name}"),
+        _ => String::new(),
+    };
+    vec![
+        name,
+        or_empty(&spec["capacity"]["storage"]),
+        access_modes(&spec["accessModes"]),
+        or_empty(&spec["persistentVolumeReclaimPolicy"]),
+        or_empty(&status["phase"]),
+        claim.into(),
+        or_empty(&spec["storageClassName"]),
+        or(&spec["volumeAttributesClassName"], "<unset>"),
+        or_empty(&status["reason"]),
+        age,
+        or(&spec["volumeMode"], "<unset>"),
+    ]
+}
+
+fn signing_request(object: &Value, name: Value, age: Value) -> Vec<Value> {
+    let (spec, status) = (&object["spec"], &object["status"]);
+    let conditions = status["conditions"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let has = |kind: &str| conditions.iter().any(|own| own["type"] == kind);
+    let mut state = if has("Denied") {
+        "Denied".to_owned()
+    } else if has("Approved") {
+        "Approved".to_owned()
+    } else {
+        "Pending".to_owned()
+    };
+    if has("Failed") {
+        state.push_str(",Failed");
+    }
+    if status["certificate"].is_string() {
+        state.push_str(",Issued");
+    }
+    let duration = spec["expirationSeconds"]
+        .as_i64()
+        .map_or("<none>".to_owned(), age::human);
+    vec![
+        name,
+        age,
+        or_none(&spec["signerName"]),
+        or_empty(&spec["username"]),
+        duration.into(),
+        state.into(),
+    ]
 }
 
 /// Kinds without a printer of their own here: the columns that can be filled, the rest empty.
@@ -580,4 +666,27 @@ fn initializing(spec: &Value, inits: &[Value]) -> Option<String> {
         });
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_has_a_cell_for_every_column() {
+        let registry = crate::registry::Registry::new();
+        let stored = registry
+            .resources()
+            .filter(|resource| resource.behaviour.stored);
+        let uneven: Vec<String> = stored
+            .filter_map(|resource| {
+                let columns = crate::registry::builtin_columns(&resource.group, &resource.plural);
+                let object = json!({"metadata": {"name": "x"}});
+                let now = Timestamp::UNIX_EPOCH;
+                let cells = cells(&resource.group, &resource.plural, &object, now).len();
+                (cells != columns.len()).then(|| format!("{} {cells}", resource.plural))
+            })
+            .collect();
+        assert_eq!(uneven, Vec::<String>::new());
+    }
 }

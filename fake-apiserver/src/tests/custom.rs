@@ -371,6 +371,39 @@ async fn broken_definitions_are_refused_where_they_break() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn rules_over_fields_that_do_not_exist_are_refused_with_the_definition() {
+    let server = server();
+    let with_rule = |rule: &str| {
+        let mut crd = definition();
+        crd["metadata"]["name"] = "gadgets.toys.example.org".into();
+        let spec =
+            &mut crd["spec"]["versions"][1]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+        spec["x-kubernetes-validations"] = json!([{"rule": rule}]);
+        crd
+    };
+    let path = format!("{CRDS}?dryRun=All");
+    for (rule, field) in [
+        ("self.colour == 'x'", "colour"),
+        ("self.requirements.all(r, r.name != '')", "name"),
+        ("self.requirements[0].kee == 'x'", "kee"),
+    ] {
+        let answer = post(&server, &path, with_rule(rule)).await;
+        assert_eq!(answer.code, 422, "{rule}");
+        let expected = format!("undefined field '{field}'");
+        assert!(answer.message().contains(&expected), "{}", answer.message());
+    }
+    for rule in [
+        "self.requirements.all(r, r.key != '')",
+        "has(self.free) && self.free.anything == 1",
+        "self.requirements.filter(r, r.key == 'a').size() < 2",
+        "oldSelf.color == self.color",
+    ] {
+        let answer = post(&server, &path, with_rule(rule)).await;
+        assert_eq!(answer.code, 201, "{rule}: {}", answer.message());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_deleted_definition_takes_its_objects_with_it() {
     let server = with_gadgets().await;
     let mut held = gadget("held", json!({"color": "red"}));
