@@ -409,7 +409,13 @@ impl Context {
 
     /// Claims without an instance: while there are any, capacity in flight is unknown.
     pub(crate) fn unlaunched(&self) -> Vec<NodeClaimName> {
-        self.cluster().unlaunched()
+        let mut names = self.cluster().unlaunched();
+        // Claims of another controller are not ours to wait for.
+        names.retain(|name| {
+            let claim = self.claim(name.as_str());
+            claim.is_some_and(|claim| self.is_managed(&claim.spec.node_class_ref))
+        });
+        names
     }
 
     /// Pools that are managed and not being deleted, by name.
