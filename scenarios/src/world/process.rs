@@ -1,13 +1,14 @@
 //! The controller as a process: start, crash, restart.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use controller_ports::{Entropy, Ports, Spawner, Transport};
+use controller_ports::{CpuPool, Entropy, Ports, Spawner, Transport};
 use futures::FutureExt;
 use tokio::sync::Notify;
 
@@ -43,14 +44,22 @@ pub enum Host {
         kube: Transport,
         /// To ARM.
         arm: Transport,
+        /// Where long computations run.
+        cpu: Arc<dyn CpuPool>,
     },
     /// In a process of its own.
-    Child {
-        /// The program.
-        program: PathBuf,
-        /// Its whole environment.
-        environment: Vec<(String, String)>,
-    },
+    Child(Child),
+}
+
+/// A controller in a process of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Child {
+    /// The program.
+    pub program: PathBuf,
+    /// Its whole environment.
+    pub environment: Vec<(String, String)>,
+    /// File for what it says; every life adds to it.
+    pub log: PathBuf,
 }
 
 /// What is broken in bootstrap data right now.
@@ -84,6 +93,7 @@ pub(crate) struct Given {
     pub(crate) places: Places,
     pub(crate) token: String,
     pub(crate) gate: WriteGate,
+    pub(crate) corruption: Corruption,
     pub(crate) settings: BTreeMap<String, String>,
     pub(crate) entropy: Entropy,
     pub(crate) jitter: bool,
@@ -100,7 +110,7 @@ impl Controller {
             token: given.token,
             gate: Arc::new(given.gate),
             requests: Arc::new(AtomicU64::new(0)),
-            corruption: Corruption::default(),
+            corruption: given.corruption,
             exited: Arc::new(Notify::new()),
             exit: Arc::default(),
             settings: given.settings,
@@ -129,15 +139,13 @@ impl Controller {
         let incarnation = Incarnation::new("controller", self.lives);
         match self.host.clone() {
             Host::Nobody => {}
-            Host::Child { program, environment } => {
-                self.spawn_child(&incarnation, &program, &environment);
-            }
+            Host::Child(child) => self.spawn_child(&incarnation, &child),
             Host::Simulated => {
                 let ports = self.ports(site, &incarnation);
                 self.spawn_inside(site, ports)?;
             }
-            Host::Inside { kube, arm } => {
-                let ports = Ports { kube, arm, ..self.ports(site, &incarnation) };
+            Host::Inside { kube, arm, cpu } => {
+                let ports = Ports { kube, arm, cpu, ..self.ports(site, &incarnation) };
                 self.spawn_inside(site, ports)?;
             }
         }
@@ -171,20 +179,18 @@ impl Controller {
     }
 
     /// The process dies with its task: `kill_on_drop`.
-    fn spawn_child(
-        &self,
-        incarnation: &Arc<Incarnation>,
-        program: &Path,
-        environment: &[(String, String)],
-    ) {
-        let child = tokio::process::Command::new(program)
-            .env_clear()
-            .envs(environment.iter().map(|(key, value)| (key, value)))
-            .env("POD_NAME", format!("karpenter-{}", self.lives))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .kill_on_drop(true)
-            .spawn();
+    fn spawn_child(&self, incarnation: &Arc<Incarnation>, child: &Child) {
+        let child = opened(&child.log).and_then(|(log, same)| {
+            tokio::process::Command::new(&child.program)
+                .env_clear()
+                .envs(child.environment.iter().map(|(key, value)| (key, value)))
+                .env("POD_NAME", format!("karpenter-{}", self.lives))
+                .stdin(Stdio::null())
+                .stdout(log)
+                .stderr(same)
+                .kill_on_drop(true)
+                .spawn()
+        });
         let (exit, exited) = (Arc::clone(&self.exit), Arc::clone(&self.exited));
         let wait = async move {
             let message = match child {
@@ -208,6 +214,7 @@ impl Controller {
             clock: self.clock,
             requests: Arc::clone(&self.requests),
             entropy: self.entropy.child("network"),
+            findings: self.findings.clone(),
         };
         let transport = |target, router, token: Option<&str>| {
             let inner = Wire::new(router).transport();
@@ -273,4 +280,14 @@ impl Controller {
     fn record(&self, process: &str, what: &str) {
         self.trace.record(self.clock.millis(), process, Entry::Proc { what });
     }
+}
+
+/// A log to add to, twice: for what a process says on either stream.
+fn opened(path: &Path) -> std::io::Result<(File, File)> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let log = File::options().append(true).create(true).open(path)?;
+    let same = log.try_clone()?;
+    Ok((log, same))
 }

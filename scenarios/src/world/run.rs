@@ -19,7 +19,7 @@ use crate::world::client::Client;
 use crate::world::discrete::{RunError, RunOptions};
 use crate::world::outcome::Outcome;
 use crate::world::ports::{Finding, Findings, SimClock, Wire, WriteGate};
-use crate::world::process::{Controller, Given, Host, Places};
+use crate::world::process::{Controller, Corruption, Given, Host, Places};
 use crate::world::setup::{self, SetupError};
 use crate::world::site::{Site, Tokens};
 use crate::world::steps;
@@ -51,6 +51,8 @@ pub(crate) struct Stage {
     pub(crate) host: Host,
     /// Where servers are.
     pub(crate) places: Places,
+    /// What is broken in bootstrap data; the timeline sets it.
+    pub(crate) corruption: Corruption,
 }
 
 pub(crate) struct Run<'a> {
@@ -100,13 +102,15 @@ impl<'a> Run<'a> {
     ) -> Result<Self, RunError> {
         let began = tokio_real::now();
         let findings = Findings::default();
-        let Stage { world, seed, entropy, clock, trace, site, tokens, host, places } = stage;
+        let Stage { world, seed, entropy, clock, trace, site, tokens, host, places, corruption } =
+            stage;
         let client = Client::new(Wire::new(site.api.router()).transport(), &tokens.admin);
         let controller = Controller::new(Given {
             host,
             places,
             token: tokens.controller,
             gate: WriteGate::new(options.crash),
+            corruption,
             settings: scenario.controller.settings.clone(),
             entropy,
             jitter: options.jitter,

@@ -2,6 +2,7 @@
 
 use fake_apiserver::{ApiServer, CertificateAuthority, Options as ServerOptions, Tracking};
 use fake_apiserver_components::api::Change;
+use fake_apiserver_components::host::JoinFailure;
 use fake_apiserver_components::{Cluster, Options as ClusterOptions, Timings};
 use fake_arm::Arm;
 use fake_arm_cloud::{CloudConfig, CloudEvent, ClusterView, ConfigError};
@@ -205,6 +206,11 @@ impl Site {
         })
     }
 
+    /// The time of this world.
+    pub fn clock(&self) -> SimClock {
+        self.clock
+    }
+
     /// Takes a look at the cloud; call it after requests to it.
     pub fn refresh_cloud(&mut self) {
         let view = self.arm.with_cloud(|cloud, _| CloudView {
@@ -242,6 +248,12 @@ impl Site {
                 Entry::Cloud { what: "join-failed", id: &report.provider_id, arg: &reason };
             self.trace.record(self.clock.millis(), "cloud", entry);
             self.chronicle.join_failed(self.clock.elapsed(), &report.hostname, &reason);
+            let word = word_of(&report.failure);
+            let told = self.arm.with_cloud(|cloud, now| {
+                cloud.guest_failed(now, &report.provider_id, word, &reason)
+            });
+            // The machine was deleted meanwhile: nobody asks any more.
+            drop(told);
         }
     }
 
@@ -282,6 +294,19 @@ impl Site {
             body: &body_hash(&body),
         };
         self.trace.record(self.clock.millis(), "store", entry);
+    }
+}
+
+/// What the extension that waits for the kubelet calls a failure.
+fn word_of(failure: &JoinFailure) -> &'static str {
+    match failure {
+        JoinFailure::UnreadableCustomData(_) => "UnreadableCustomData",
+        JoinFailure::WrongCa => "WrongClusterCA",
+        JoinFailure::TokenRefused(_) => "BootstrapTokenRefused",
+        JoinFailure::InvalidLabel(_) => "InvalidNodeLabel",
+        JoinFailure::InvalidTaint(_) => "InvalidNodeTaint",
+        JoinFailure::InvalidMaxPods(_) => "InvalidMaxPods",
+        JoinFailure::InvalidFlag(_) => "InvalidKubeletFlag",
     }
 }
 

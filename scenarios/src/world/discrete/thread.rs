@@ -9,7 +9,7 @@ use crate::world::discrete::{RunError, RunOptions};
 use crate::world::hooks;
 use crate::world::outcome::Outcome;
 use crate::world::ports::SimClock;
-use crate::world::process::{Host, Places};
+use crate::world::process::{Corruption, Host, Places};
 use crate::world::run::{Run, Stage};
 use crate::world::setup::SetupError;
 use crate::world::site::{Site, SiteOptions, Tokens};
@@ -72,5 +72,16 @@ fn stage(
     .map_err(|error| SetupError::cloud(&scenario.source, &error))?;
     let host = if scenario.controller.enabled { Host::Simulated } else { Host::Nobody };
     let places = Places { arm: ARM_URL.to_owned(), kube: format!("https://{KUBE_ADDRESS}") };
-    Ok(Stage { world: "discrete", seed, entropy, clock, trace, site, tokens, host, places })
+    Ok(Stage {
+        world: "discrete",
+        seed,
+        entropy,
+        clock,
+        trace,
+        site,
+        tokens,
+        host,
+        places,
+        corruption: Corruption::default(),
+    })
 }

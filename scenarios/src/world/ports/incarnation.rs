@@ -26,6 +26,13 @@ pub enum Finding {
         /// What it said.
         message: String,
     },
+    /// A request that the process's rules do not allow.
+    Forbidden {
+        /// Whose.
+        process: String,
+        /// What the API server said: user, verb, resource.
+        message: String,
+    },
     /// Tasks of a dead process ran on.
     Leak {
         /// Whose.
@@ -57,6 +64,7 @@ impl fmt::Display for Finding {
                 write!(f, "task '{task}' of {process} panicked: {message}")
             }
             Self::Exit { process, message } => write!(f, "{process} ended by itself: {message}"),
+            Self::Forbidden { process, message } => write!(f, "{process} may not: {message}"),
             Self::Leak { process, tasks } => {
                 write!(f, "tasks of {process} outlived its crash: {}", tasks.join(", "))
             }

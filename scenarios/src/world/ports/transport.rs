@@ -22,7 +22,7 @@ use tokio::sync::Notify;
 use tower::ServiceExt;
 
 use crate::trace::{Entry, Trace, body_hash};
-use crate::world::ports::{Incarnation, SimClock};
+use crate::world::ports::{Finding, Findings, Incarnation, SimClock};
 
 /// Which server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,6 +168,8 @@ pub struct Shared {
     pub requests: Arc<AtomicU64>,
     /// Root of latencies.
     pub entropy: Entropy,
+    /// Where refusals that must not happen go.
+    pub findings: Findings,
 }
 
 impl fmt::Debug for Shared {
@@ -373,7 +375,21 @@ impl Actor {
         }
         let bytes = body.collect().await?.to_bytes();
         self.record(Entry::Resp { id: sent.id, code, body: &body_hash(&bytes) });
+        if self.target == Target::Kube && parts.status == http::StatusCode::FORBIDDEN {
+            self.forbidden(&bytes);
+        }
         Ok(Response::from_parts(parts, full_body(bytes)))
+    }
+
+    /// A process runs under exactly the rules that ship with it: what they do not cover is a rule
+    /// that is missing.
+    fn forbidden(&self, body: &[u8]) {
+        let status: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+        let message = status["message"].as_str().unwrap_or("no reason given");
+        self.shared.findings.add(Finding::Forbidden {
+            process: self.incarnation.name().to_owned(),
+            message: message.to_owned(),
+        });
     }
 
     fn record(&self, entry: Entry<'_>) {
