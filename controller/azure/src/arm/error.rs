@@ -103,7 +103,11 @@ impl ServiceError {
 
 impl fmt::Display for ServiceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({}): {}", self.code, self.status, self.message)
+        match self.status {
+            // A failed operation: the request for its status did not fail.
+            200 => write!(f, "{}: {}", self.code, self.message),
+            status => write!(f, "{} ({status}): {}", self.code, self.message),
+        }
     }
 }
 
