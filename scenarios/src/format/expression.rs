@@ -31,10 +31,11 @@ pub enum Observable {
     Disks,
     /// US dollars per hour of the machines that `vms` counts.
     Cost,
-    /// Kubernetes Events, by `reason`, `kind`, `name` of their object; repeated ones count once
-    /// per occurrence.
+    /// Kubernetes Events, by `reason`, `type`, a part of the `message`, and `kind` and `name` of
+    /// their object; repeated ones count once per occurrence.
     Events,
-    /// Conditions of objects, by `kind`, `name`, `type`, `status`, `reason`.
+    /// Conditions of objects, by `kind`, `name`, `type`, `status`, `reason`, a part of the
+    /// `message`.
     Conditions,
 }
 
@@ -51,12 +52,17 @@ pub(crate) const OBSERVABLES: [(&str, Observable, &[&str], &str); 13] = [
     ("nics", Observable::Nics, &[], "network interfaces of such machines"),
     ("disks", Observable::Disks, &[], "disks of such machines"),
     ("cost", Observable::Cost, MACHINE, "US dollars per hour of such machines"),
-    ("events", Observable::Events, &["reason", "kind", "name", "type"], "Kubernetes Events"),
+    (
+        "events",
+        Observable::Events,
+        &["reason", "kind", "name", "type", "message"],
+        "Kubernetes Events; message: a part of it",
+    ),
     (
         "conditions",
         Observable::Conditions,
-        &["kind", "name", "type", "status", "reason"],
-        "conditions of NodeClaims, NodePools, AKSNodeClasses, Nodes and Pods",
+        &["kind", "name", "type", "status", "reason", "message"],
+        "conditions of NodeClaims, NodePools, AKSNodeClasses, Nodes and Pods; message: a part of it",
     ),
 ];
 

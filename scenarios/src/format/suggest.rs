@@ -5,11 +5,22 @@ pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
     let allowed = (word.chars().count() / 3).max(2);
     known
         .into_iter()
-        .map(|candidate| (distance(&word.to_lowercase(), &candidate.to_lowercase()), candidate))
+        .map(|candidate| (difference(&word.to_lowercase(), &candidate.to_lowercase()), candidate))
         .filter(|(distance, _)| *distance <= allowed)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
+
+/// A word that was cut short is near, however long the rest.
+fn difference(word: &str, candidate: &str) -> usize {
+    if word.len() >= PREFIX_MIN && candidate.starts_with(word) {
+        return 1;
+    }
+    distance(word, candidate)
+}
+
+/// Shorter beginnings say too little.
+const PREFIX_MIN: usize = 4;
 
 /// Edit distance with transpositions of neighbours (optimal string alignment).
 fn distance(left: &str, right: &str) -> usize {
@@ -46,6 +57,7 @@ mod tests {
         assert_eq!(nearest("timelime", known), Some("timeline"));
         assert_eq!(nearest("manifest", known), Some("manifests"));
         assert_eq!(nearest("expcet", known), Some("expect"));
+        assert_eq!(nearest("time", known), Some("timeline"));
         assert_eq!(nearest("colour", known), None);
     }
 }

@@ -27,7 +27,17 @@ fn a_minimal_scenario_has_defaults() {
 #[test]
 fn unknown_keys_suggest_the_right_one() {
     let error = refused("# P.\nname: x\ntimelime: []\n");
-    insta::assert_snapshot!(error.render());
+    insta::assert_snapshot!(error.render(), @r"
+    x.yaml:3:1: unknown key 'timelime'
+       ╭─[x.yaml:3:1]
+     1 │ # P.
+     2 │ name: x
+     3 │ timelime: []
+       · ────┬───
+       ·     ╰── here
+       ╰────
+      help: did you mean 'timeline'? known: name, region, seed, epoch, horizon, sweep, worlds, azure, cluster, controller, manifests, timeline, expect
+    ");
 }
 
 #[test]
@@ -49,7 +59,18 @@ fn bad_durations_and_expressions_point_inside() {
     assert_eq!((error.place.line, error.place.column), (4, 9));
     let text = "# P.\nname: x\nexpect:\n  - eventually: pods.runing == 10\n    within: 5m\n";
     let error = refused(text);
-    insta::assert_snapshot!(error.render());
+    insta::assert_snapshot!(error.render(), @r"
+    x.yaml:4:17: unknown observable 'pods.runing'
+       ╭─[x.yaml:4:17]
+     2 │ name: x
+     3 │ expect:
+     4 │   - eventually: pods.runing == 10
+       ·                 ─────┬─────
+       ·                      ╰── here
+     5 │     within: 5m
+       ╰────
+      help: did you mean 'pods.running'? known: nodes, nodes.ready, claims, claims.ready, pods, pods.running, pods.pending, vms, nics, disks, cost, events, conditions
+    ");
 }
 
 #[test]

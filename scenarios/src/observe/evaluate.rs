@@ -138,6 +138,7 @@ fn events(observation: &Observation<'_>, filters: &[Filter]) -> i64 {
         let value = event.value();
         filters.iter().all(|filter| {
             let found = match filter.key.as_str() {
+                "message" => return contains(&value["message"], &filter.value),
                 "reason" => value["reason"].as_str(),
                 "type" => value["type"].as_str(),
                 "kind" => value["involvedObject"]["kind"].as_str(),
@@ -147,6 +148,10 @@ fn events(observation: &Observation<'_>, filters: &[Filter]) -> i64 {
         })
     });
     matching.map(|event| event.value()["count"].as_i64().unwrap_or(1).max(1)).sum()
+}
+
+fn contains(text: &Value, part: &str) -> bool {
+    text.as_str().is_some_and(|text| text.contains(part))
 }
 
 fn conditions(observation: &Observation<'_>, filters: &[Filter]) -> i64 {
@@ -168,7 +173,8 @@ fn conditions(observation: &Observation<'_>, filters: &[Filter]) -> i64 {
                 continue;
             }
             total += count(conditions_of(object).filter(|condition| {
-                ["type", "status", "reason"].iter().all(|field| {
+                let said = wanted("message").is_none_or(|text| contains(&condition["message"], text));
+                said && ["type", "status", "reason"].iter().all(|field| {
                     wanted(field).is_none_or(|value| condition[field].as_str() == Some(value))
                 })
             }));
