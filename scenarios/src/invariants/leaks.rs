@@ -1,6 +1,7 @@
 //! No VM, NIC or disk outlives its NodeClaim by more than the grace period.
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 
 use jiff::Timestamp;
 
@@ -34,11 +35,12 @@ pub(super) const DISK: Invariant = Invariant {
     check: disks,
 };
 
-/// Names of resources begin with `aks-` and the claim's name.
+/// Names of resources begin with `aks-` and the claim's name: the longest claim that is a
+/// beginning of the name sorts right before what begins with it.
 fn claim_of<'a>(name: &str, claims: &'a BTreeSet<String>) -> Option<&'a String> {
-    claims.iter().find(|claim| {
-        name.strip_prefix("aks-").unwrap_or(name).starts_with(claim.as_str())
-    })
+    let name = name.strip_prefix("aks-").unwrap_or(name);
+    let before = claims.range::<str, _>((Bound::Unbounded, Bound::Included(name)));
+    before.rev().next().filter(|claim| name.starts_with(claim.as_str()))
 }
 
 fn check<'a>(

@@ -132,3 +132,6 @@ impl Watch {
         &self.violations
     }
 }
+
+#[cfg(test)]
+mod tests;
