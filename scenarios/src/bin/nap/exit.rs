@@ -9,6 +9,8 @@ pub(crate) const FAILED: u8 = 1;
 pub(crate) const USAGE: u8 = 2;
 /// The environment lacks something.
 pub(crate) const ENVIRONMENT: u8 = 3;
+/// Ctrl-C, or asked to end.
+pub(crate) const INTERRUPTED: u8 = 130;
 
 /// Data, on stdout. A reader that has gone away wants no more.
 pub(crate) fn data(text: &str) {

@@ -2,23 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use fake_apiserver::{Credentials, kubeconfig};
+use jiff::Timestamp;
 use serde_json::json;
 
 use crate::world::controller::{CLIENT_ID, CLIENT_SECRET};
-use crate::world::live::serve::Certificates;
+use crate::world::live::folder::{AZURE, Folder};
+use crate::world::live::serve::Served;
 use crate::world::setup::bootstrap_token;
 use crate::world::site::{Site, Tokens};
 
 /// What `env.sh` exports, so that it can be taken back.
-pub const EXPORTS: [&str; 12] = [
+pub const EXPORTS: [&str; 14] = [
     "KUBECONFIG",
     "AZURE_CONFIG_DIR",
     "AZURE_CORE_INSTANCE_DISCOVERY",
     "AZURE_CORE_COLLECT_TELEMETRY",
+    "AZURE_CORE_SURVEY_MESSAGE",
     "AZURE_AUTHORITY_HOST",
     "AZURE_TENANT_ID",
     "AZURE_SUBSCRIPTION_ID",
@@ -27,7 +29,19 @@ pub const EXPORTS: [&str; 12] = [
     "CURL_CA_BUNDLE",
     "NAP_ARM_ENDPOINT",
     "NAP_STATE_DIR",
+    CLIENTS,
 ];
+
+/// The folder that `env.sh` put first on `PATH`.
+const CLIENTS: &str = "NAP_CLIENTS";
+
+/// What `nap env --unset` prints: the exports are taken back, and `PATH` is as it was.
+pub fn unset() -> String {
+    format!(
+        "[ -z \"${{{CLIENTS}-}}\" ] || export PATH=\"${{PATH#\"${CLIENTS}:\"}}\"\nunset {}\n",
+        EXPORTS.join(" ")
+    )
+}
 
 /// Where systems keep the certificate authorities they trust.
 const SYSTEM_BUNDLES: [&str; 4] = [
@@ -40,10 +54,10 @@ const SYSTEM_BUNDLES: [&str; 4] = [
 /// The people's service principal.
 const PEOPLE_CLIENT_ID: &str = "00000000-0000-0000-0000-0000000000c1";
 
-/// The folder and what is in it.
-#[derive(Clone, Debug)]
+/// What is in the folder.
+#[derive(Debug)]
 pub struct Files {
-    folder: PathBuf,
+    folder: Folder,
     kubeconfig: String,
     /// URL of ARM.
     pub arm_url: String,
@@ -51,79 +65,68 @@ pub struct Files {
     pub kube_url: String,
 }
 
-const OURS: [&str; 7] = [
+/// What goes when the emulation ends. The authority and the bundle with it stay: programs that
+/// were given them go on to trust the next emulation in the same folder.
+const OURS: [&str; 5] = [
     "env.sh",
     "kubeconfig",
     "controller.kubeconfig",
-    "ca.pem",
-    "ca-bundle.pem",
     "azure-environment.json",
     "az-login.json",
 ];
 
 impl Files {
-    /// Writes everything; the folder is made when it is missing.
+    /// Writes everything.
     pub(crate) fn write(
-        folder: &Path,
+        folder: Folder,
         site: &Site,
-        certificates: &Certificates,
+        served: &Served,
         tokens: &Tokens,
     ) -> io::Result<Self> {
-        std::fs::create_dir_all(folder)?;
-        let folder = std::path::absolute(folder)?;
-        std::fs::create_dir_all(folder.join("azure"))?;
+        std::fs::create_dir_all(folder.path().join(AZURE))?;
         let cluster = &site.cluster.name;
-        let kube_ca = site.api.ca();
-        let own = format!("{}{}", certificates.arm_ca, kube_ca.pem());
-        let admin = Credentials::Certificate(certificates.admin.clone());
-        let config = |who: &Credentials| {
-            kubeconfig(cluster, &certificates.kube_url, Some(kube_ca.pem()), who)
-        };
+        let ca = site.api.ca();
+        let config = |who: &Credentials| kubeconfig(cluster, &served.kube_url, Some(ca.pem()), who);
         let files = Self {
-            kubeconfig: config(&admin),
-            arm_url: certificates.arm_url.clone(),
-            kube_url: certificates.kube_url.clone(),
+            kubeconfig: config(&Credentials::Certificate(served.admin.clone())),
+            arm_url: served.arm_url.clone(),
+            kube_url: served.kube_url.clone(),
             folder,
         };
         let cloud = site.arm.with_cloud(|cloud, _| cloud.config().clone());
-        files.put("ca.pem", &own)?;
-        files.put("ca-bundle.pem", &format!("{}{own}", system_bundle()))?;
-        files.put("kubeconfig", &files.kubeconfig)?;
+        let put = |name: &str, text: &str| files.folder.put(name, text);
+        put("ca.pem", ca.pem())?;
+        put("ca-bundle.pem", &format!("{}{}", system_bundle(), ca.pem()))?;
+        put("kubeconfig", &files.kubeconfig)?;
         let controller = Credentials::Token(tokens.controller.clone());
-        files.put("controller.kubeconfig", &config(&controller))?;
+        put("controller.kubeconfig", &config(&controller))?;
         let environment = json!({
             "resourceManagerEndpoint": files.arm_url,
             "activeDirectoryEndpoint": files.arm_url,
             "tokenAudience": "https://management.core.windows.net/",
         });
-        files.put("azure-environment.json", &environment.to_string())?;
+        put("azure-environment.json", &environment.to_string())?;
         let login = json!({
             "endpoint": files.arm_url,
             "clientId": PEOPLE_CLIENT_ID,
             "clientSecret": CLIENT_SECRET,
             "tenantId": cloud.tenant_id,
         });
-        files.put("az-login.json", &login.to_string())?;
-        files.put("env.sh", &files.exports(&cloud.tenant_id, &cloud.subscription_id))?;
+        put("az-login.json", &login.to_string())?;
+        put("env.sh", &files.exports(&cloud.tenant_id, &cloud.subscription_id))?;
         Ok(files)
     }
 
-    fn put(&self, name: &str, text: &str) -> io::Result<()> {
-        let path = self.folder.join(name);
-        std::fs::write(&path, text)?;
-        // Keys and tokens are among them.
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))
-    }
-
     fn exports(&self, tenant: &str, subscription: &str) -> String {
-        let path = |name: &str| self.folder.join(name).display().to_string();
+        let path = |name: &str| self.folder.path().join(name).display().to_string();
         let bundle = path("ca-bundle.pem");
         let values = [
             ("KUBECONFIG", path("kubeconfig")),
-            ("AZURE_CONFIG_DIR", path("azure")),
+            ("AZURE_CONFIG_DIR", path(AZURE)),
             // Entra's own hosts are not to be asked about ours.
             ("AZURE_CORE_INSTANCE_DISCOVERY", "false".to_owned()),
             ("AZURE_CORE_COLLECT_TELEMETRY", "false".to_owned()),
+            ("AZURE_CORE_SURVEY_MESSAGE", "false".to_owned()),
             ("AZURE_AUTHORITY_HOST", self.arm_url.clone()),
             ("AZURE_TENANT_ID", tenant.to_owned()),
             ("AZURE_SUBSCRIPTION_ID", subscription.to_owned()),
@@ -131,7 +134,7 @@ impl Files {
             ("SSL_CERT_FILE", bundle.clone()),
             ("CURL_CA_BUNDLE", bundle),
             ("NAP_ARM_ENDPOINT", self.arm_url.clone()),
-            ("NAP_STATE_DIR", self.folder.display().to_string()),
+            ("NAP_STATE_DIR", self.folder.path().display().to_string()),
         ];
         let mut text = String::new();
         for (name, value) in values {
@@ -140,7 +143,8 @@ impl Files {
         if let Some(clients) = clients() {
             let clients = quoted(&clients.display().to_string());
             text.push_str(&format!(
-                "case \":$PATH:\" in *:{clients}:*) ;; *) export PATH={clients}:\"$PATH\" ;; esac\n"
+                "case \":$PATH:\" in *:{clients}:*) ;; *) export {CLIENTS}={clients} \
+                 PATH={clients}:\"$PATH\" ;; esac\n"
             ));
         }
         text
@@ -153,29 +157,29 @@ impl Files {
 
     /// The folder.
     pub fn folder(&self) -> &Path {
-        &self.folder
+        self.folder.path()
     }
 
     /// The controller's kubeconfig.
     pub fn controller_kubeconfig(&self) -> PathBuf {
-        self.folder.join("controller.kubeconfig")
+        self.folder.path().join("controller.kubeconfig")
     }
 
     /// The system's authorities and ours.
     pub fn ca_bundle(&self) -> PathBuf {
-        self.folder.join("ca-bundle.pem")
+        self.folder.path().join("ca-bundle.pem")
     }
 
     /// The environment of a controller process.
     pub fn controller_environment(
         &self,
         site: &Site,
-        scale: f64,
+        (epoch, scale): (Timestamp, f64),
         settings: &BTreeMap<String, String>,
     ) -> Vec<(String, String)> {
         let cloud = site.arm.with_cloud(|cloud, _| cloud.config().clone());
         let cluster = &site.cluster;
-        let path = |name: &str| self.folder.join(name).display().to_string();
+        let path = |name: &str| self.folder.path().join(name).display().to_string();
         let mut environment: BTreeMap<String, String> = [
             ("KUBECONFIG", path("controller.kubeconfig")),
             ("SSL_CERT_FILE", path("ca-bundle.pem")),
@@ -198,6 +202,7 @@ impl Files {
             ("HEALTH_PROBE_PORT", "0".to_owned()),
             ("LOG_LEVEL", "info".to_owned()),
             ("CLOCK_SCALE", scale.to_string()),
+            ("CLOCK_EPOCH", epoch.to_string()),
         ]
         .into_iter()
         .map(|(key, value)| (key.to_owned(), value))
@@ -206,15 +211,9 @@ impl Files {
         environment.into_iter().collect()
     }
 
-    /// Takes away what was written, and what `az` kept for this emulation.
+    /// Takes away what points at this emulation.
     pub fn remove(&self) {
-        for name in OURS {
-            // What is gone already need not be removed.
-            drop(std::fs::remove_file(self.folder.join(name)));
-        }
-        drop(std::fs::remove_dir_all(self.folder.join("azure")));
-        // The folder itself stays when it holds something of somebody else's.
-        drop(std::fs::remove_dir(&self.folder));
+        self.folder.remove(&OURS);
     }
 }
 

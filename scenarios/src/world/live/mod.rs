@@ -2,27 +2,33 @@
 //! shipped controller as a process of its own.
 
 mod files;
+mod folder;
 mod serve;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use controller_operator::real::{
-    SystemClock, arm_transport, install_crypto, kube_config, kube_transport, os_entropy,
+    BlockingPool, SystemClock, arm_transport, install_crypto, kube_config, kube_transport,
+    os_entropy,
 };
 use controller_ports::{Clock, Entropy};
+use fake_apiserver::CertificateAuthority;
 
+use crate::faults;
 use crate::format::Scenario;
 use crate::trace::Trace;
 use crate::world::discrete::{RunError, RunOptions};
 use crate::world::outcome::Outcome;
 use crate::world::ports::{Incarnation, SimClock};
-use crate::world::process::{Host, Places};
+use crate::world::process::{Child, Corruption, Host, Places};
 use crate::world::run::{Run, Stage};
 use crate::world::setup::SetupError;
 use crate::world::site::{Site, SiteOptions, Tokens};
+use folder::Folder;
 
-pub use files::{EXPORTS, Files, default_state_dir};
+pub use files::{EXPORTS, Files, default_state_dir, unset};
 pub use serve::{Listeners, PortError};
 
 /// How to serve.
@@ -38,6 +44,9 @@ pub struct LiveOptions {
     pub state_dir: PathBuf,
     /// Who provisions nodes.
     pub controller: Provisioner,
+    /// File for what a controller of its own process says; default: `controller.log` in the
+    /// folder.
+    pub log: Option<PathBuf>,
     /// How runs are judged.
     pub run: RunOptions,
 }
@@ -84,22 +93,43 @@ pub async fn serve(
     ready: impl FnOnce(&Files),
 ) -> Result<Outcome, LiveError> {
     install_crypto();
+    check(&options.controller)?;
+    let mut folder = Folder::open(&options.state_dir)?;
     let listeners = Listeners::bind(options.arm_port, options.kube_port).await?;
     let entropy = os_entropy().map_err(|error| environment("no entropy")(&error))?;
     let tokens = Tokens::drawn(&entropy);
     let clock = SimClock::start(SystemClock::real().now(), options.scale);
     let trace = Trace::new(options.run.keep_trace);
-    let site = site(scenario, options, &listeners, clock, &trace, &entropy, &tokens)?;
+    let setting = Setting {
+        clock,
+        trace: trace.clone(),
+        entropy,
+        ca: folder.authority(&entropy, clock.epoch())?,
+        kube_address: listeners.kube_address(),
+    };
+    let site = site(scenario, options, setting, &tokens)?;
     let servers = Incarnation::new("servers", 1);
-    let certificates = listeners.serve(&site, &servers)?;
-    let files = Files::write(&options.state_dir, &site, &certificates, &tokens)
-        .map_err(|error| environment("state cannot be written")(&error))?;
+    let corruption = Corruption::default();
+    let served =
+        listeners.serve(&site, faults::bootstrap(Arc::clone(&corruption)), &servers)?;
+    let files = Files::write(folder, &site, &served, &tokens)
+        .map_err(|error| environment("the state directory cannot be written")(&error))?;
     site.facts.set_kubeconfig(&site.cluster.name.clone(), files.kubeconfig_text());
-    let places = Places { arm: certificates.arm_url.clone(), kube: certificates.kube_url.clone() };
+    let places = Places { arm: served.arm_url.clone(), kube: served.kube_url.clone() };
     let host = host(scenario, options, &site, &files).await?;
     let seed = options.run.seed.unwrap_or(scenario.seed);
-    let stage =
-        Stage { world: "live", seed, entropy, clock, trace, site, tokens, host, places };
+    let stage = Stage {
+        world: "live",
+        seed,
+        entropy,
+        clock,
+        trace,
+        site,
+        tokens,
+        host,
+        places,
+        corruption,
+    };
     let result = async {
         let mut run = Run::begin(scenario, &options.run, stage).await?;
         ready(&files);
@@ -112,28 +142,48 @@ pub async fn serve(
     result.map_err(LiveError::Run)
 }
 
+/// What a site is built on.
+struct Setting {
+    clock: SimClock,
+    trace: Trace,
+    entropy: Entropy,
+    ca: CertificateAuthority,
+    kube_address: String,
+}
+
 fn site(
     scenario: &Scenario,
     options: &LiveOptions,
-    listeners: &Listeners,
-    clock: SimClock,
-    trace: &Trace,
-    entropy: &Entropy,
+    setting: Setting,
     tokens: &Tokens,
 ) -> Result<Site, LiveError> {
     let site = Site::new(SiteOptions {
         cloud: scenario.cloud.clone(),
         cluster: &scenario.cluster,
-        clock,
+        clock: setting.clock,
         scale: options.scale,
-        entropy: *entropy,
+        entropy: setting.entropy,
         jitter: false,
-        trace: trace.clone(),
-        ca: None,
-        kube_address: &listeners.kube_address(),
+        trace: setting.trace,
+        ca: Some(setting.ca),
+        kube_address: &setting.kube_address,
         tokens,
     });
     site.map_err(|error| LiveError::Run(SetupError::cloud(&scenario.source, &error).into()))
+}
+
+/// A program that is not there is noticed before anything starts.
+fn check(controller: &Provisioner) -> Result<(), LiveError> {
+    match controller {
+        Provisioner::Program(program) if !program.is_file() => {
+            Err(LiveError::Environment(format!(
+                "no controller at {}: build it with 'cargo build --release --bin nap-controller', \
+                 or name it with --controller PATH",
+                program.display()
+            )))
+        }
+        _ => Ok(()),
+    }
 }
 
 async fn host(
@@ -153,19 +203,15 @@ async fn host(
             let kube = kube_transport(&config).map_err(|error| environment("TLS")(&error))?;
             let arm = arm_transport(Some(&files.ca_bundle()))
                 .map_err(|error| environment("TLS")(&error))?;
-            return Ok(Host::Inside { kube, arm });
+            return Ok(Host::Inside { kube, arm, cpu: Arc::new(BlockingPool) });
         }
     };
-    if !program.is_file() {
-        return Err(LiveError::Environment(format!(
-            "no controller at {}: build it with 'cargo build --release --bin nap-controller', or \
-             name it with --controller PATH",
-            program.display()
-        )));
-    }
-    let environment =
-        files.controller_environment(site, options.scale, &scenario.controller.settings);
-    Ok(Host::Child { program: program.clone(), environment })
+    let time = (site.clock().epoch(), options.scale);
+    Ok(Host::Child(Child {
+        program: program.clone(),
+        environment: files.controller_environment(site, time, &scenario.controller.settings),
+        log: options.log.clone().unwrap_or_else(|| files.folder().join("controller.log")),
+    }))
 }
 
 /// `nap-controller` beside the running program.

@@ -3,15 +3,28 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use axum::body::{Body, to_bytes};
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
 use controller_ports::Spawner;
 use fake_apiserver::KeyedCertificate;
-use fake_arm::Authority;
+use fake_arm::TlsOptions;
 use futures::FutureExt;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderValue, StatusCode};
 use tokio::net::TcpListener;
 
 use crate::world::live::LiveError;
-use crate::world::ports::{FencedSpawner, Findings, Incarnation};
+use crate::world::ports::{FencedSpawner, Findings, Incarnation, Rewrite};
 use crate::world::site::Site;
+
+/// Names and addresses of this machine for itself, and of the API server for pods.
+const NAMES: [&str; 5] =
+    ["localhost", "127.0.0.1", "::1", "kubernetes", "kubernetes.default.svc"];
+
+/// Azure refuses requests beyond four megabytes.
+const BODY_MAX: usize = 4 << 20;
 
 /// A port that cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -33,12 +46,11 @@ pub struct Listeners {
     kube: TcpListener,
 }
 
-/// Where the servers are and whom clients must trust.
+/// Where the servers are, and the administrator's certificate.
 #[derive(Debug)]
-pub(crate) struct Certificates {
+pub(crate) struct Served {
     pub(crate) arm_url: String,
     pub(crate) kube_url: String,
-    pub(crate) arm_ca: String,
     pub(crate) admin: KeyedCertificate,
 }
 
@@ -59,44 +71,67 @@ impl Listeners {
         format!("127.0.0.1:{}", port(&self.kube))
     }
 
-    /// Serves both fakes until `servers` is killed.
+    /// Serves both fakes until `servers` is killed, with certificates from the cluster's authority.
+    /// Requests to ARM pass `faults` first.
     pub(crate) fn serve(
         self,
         site: &Site,
+        faults: Rewrite,
         servers: &Arc<Incarnation>,
-    ) -> Result<Certificates, LiveError> {
+    ) -> Result<Served, LiveError> {
         let failed = |error: &dyn std::fmt::Display| {
             LiveError::Environment(format!("certificates cannot be made: {error}"))
         };
-        let authority = Authority::new().map_err(|error| failed(&error))?;
-        let arm_tls = authority.issue(&[]).map_err(|error| failed(&error))?;
         let ca = site.api.ca();
-        let kube_tls = ca
-            .server(&["localhost", "127.0.0.1", "::1", "kubernetes", "kubernetes.default.svc"])
-            .map_err(|error| failed(&error))?;
-        let admin = ca
-            .client("nap-admin", &["system:masters"])
-            .map_err(|error| failed(&error))?;
-        let certificates = Certificates {
+        let arm_tls = ca.server(&NAMES).map_err(|error| failed(&error))?;
+        let arm_tls = TlsOptions {
+            certificate_chain_pem: arm_tls.certificate_pem,
+            private_key_pem: arm_tls.key_pem,
+        };
+        let kube_tls = ca.server(&NAMES).map_err(|error| failed(&error))?;
+        let admin =
+            ca.client("nap-admin", &["system:masters"]).map_err(|error| failed(&error))?;
+        let served = Served {
             arm_url: format!("https://localhost:{}", port(&self.arm)),
             kube_url: format!("https://127.0.0.1:{}", port(&self.kube)),
-            arm_ca: authority.pem().to_owned(),
             admin,
         };
         let spawner = FencedSpawner::new(Arc::clone(servers), Findings::default(), None);
-        let (arm, kube) = (site.arm.clone(), site.api.clone());
+        let arm = site.arm.router().layer(from_fn(move |request, next| {
+            rewritten(Arc::clone(&faults), request, next)
+        }));
+        let kube = site.api.clone();
+        // Both end only when their listener fails; clients see refused connections then.
         let arm_server = async move {
-            // Ends only when its listener fails; clients see refused connections then.
-            drop(fake_arm::serve(self.arm, arm, arm_tls).await);
+            if let Err(error) = fake_arm::serve_router(self.arm, arm, arm_tls).await {
+                tracing::error!(%error, "ARM is no longer served");
+            }
         };
         let kube_server = async move {
             let router = kube.router();
-            drop(fake_apiserver::serve(self.kube, &kube, router, Some(&kube_tls)).await);
+            let served = fake_apiserver::serve(self.kube, &kube, router, Some(&kube_tls));
+            if let Err(error) = served.await {
+                tracing::error!(%error, "the API server is no longer served");
+            }
         };
         drop(spawner.spawn("arm", arm_server.boxed()));
         drop(spawner.spawn("kube", kube_server.boxed()));
-        Ok(certificates)
+        Ok(served)
     }
+}
+
+/// Passes a request's body through `faults`.
+async fn rewritten(faults: Rewrite, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let Ok(body) = to_bytes(body, BODY_MAX).await else {
+        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+    };
+    let length = body.len();
+    let body = faults(&parts.method, parts.uri.path(), body);
+    if body.len() != length {
+        parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    }
+    next.run(Request::from_parts(parts, Body::from(body))).await
 }
 
 fn port(listener: &TcpListener) -> u16 {

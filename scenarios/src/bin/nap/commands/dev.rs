@@ -1,28 +1,33 @@
-//! `nap dev`, `nap env`, `nap az-login`.
+//! `nap dev`, and where it keeps its state.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use scenarios::format::Scenario;
 use scenarios::world::discrete::{RunError, RunOptions};
 use scenarios::world::live::{
-    EXPORTS, LiveError, LiveOptions, Provisioner, default_state_dir, serve,
+    Files, LiveError, LiveOptions, Provisioner, default_state_dir, serve,
 };
 use scenarios::world::setup::SetupError;
 
-use crate::exit::{ENVIRONMENT, FAILED, OK, USAGE, data, talk};
-
-/// Interrupted by Ctrl-C.
-const INTERRUPTED: u8 = 130;
+use crate::commands::live::{block_on, interrupted, logging};
+use crate::exit::{ENVIRONMENT, FAILED, INTERRUPTED, USAGE, data, talk};
 
 /// A cluster without a scenario: no pools until somebody applies them, and no end.
 const PLAIN: &str = "# A cluster to play with.\nname: dev\n";
 
+/// Start an emulated AKS on this machine: ARM, API server, controller
+///
+/// One cluster, nap-dev in resource group nap-dev, with a system node. Default node pools are off
+/// (as with `az aks create --node-provisioning-default-pools None`): apply your own AKSNodeClass
+/// and NodePool, or give a scenario that switches them on. Everything listens on loopback only.
+/// Ctrl-C ends it all; what stays in the state directory is the certificate authority, so that
+/// the next start there is trusted by whoever trusted this one.
 #[derive(Debug, Args)]
-pub(crate) struct DevArguments {
+pub(crate) struct Arguments {
     /// Port of ARM; 0 takes a free one
     #[arg(long, default_value_t = 8443)]
     arm_port: u16,
@@ -38,9 +43,9 @@ pub(crate) struct DevArguments {
     /// How much faster than real time everything runs
     #[arg(long, default_value_t = 1.0)]
     time_scale: f64,
-    /// How long machines take to boot
-    #[arg(long, value_enum, default_value_t = Latency::Fast)]
-    latency: Latency,
+    /// How long machines take to boot; default: fast, or what the scenario says
+    #[arg(long, value_enum)]
+    latency: Option<Latency>,
     /// A nap-controller to run instead of the one inside
     #[arg(long, conflicts_with = "no_controller")]
     controller: Option<PathBuf>,
@@ -57,43 +62,20 @@ enum Latency {
     Realistic,
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct EnvArguments {
-    /// Folder that nap dev was given; default: $XDG_STATE_HOME/nap/dev
-    #[arg(long)]
-    state_dir: Option<PathBuf>,
-    /// Print commands that take the exports back
-    #[arg(long)]
-    unset: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct LoginArguments {
-    /// Folder that nap dev was given; default: $NAP_STATE_DIR, else $XDG_STATE_HOME/nap/dev
-    #[arg(long)]
-    state_dir: Option<PathBuf>,
-}
-
-pub(crate) fn dev(arguments: &DevArguments) -> u8 {
+pub(crate) fn run(arguments: &Arguments) -> u8 {
     let Some(state_dir) = state_dir(arguments.state_dir.as_deref()) else {
-        talk("error: no home directory: name a folder with --state-dir DIR");
-        return ENVIRONMENT;
+        return no_home();
     };
-    if !arguments.time_scale.is_finite() || arguments.time_scale <= 0.0 {
-        talk("error: --time-scale must be a positive number");
+    if !is_scale(arguments.time_scale) {
         return USAGE;
     }
-    let mut scenario = match scenario(arguments.scenario.as_deref()) {
+    let scenario = match scenario(arguments) {
         Ok(scenario) => scenario,
         Err(message) => {
             talk(&message);
             return USAGE;
         }
     };
-    if arguments.latency == Latency::Realistic {
-        scenario.cloud.latency = fake_arm_cloud::Latency::Realistic;
-        scenario.cluster.realistic = true;
-    }
     let controller = match (&arguments.controller, arguments.no_controller) {
         (_, true) => Provisioner::Nobody,
         (Some(program), _) => Provisioner::Program(program.clone()),
@@ -105,27 +87,25 @@ pub(crate) fn dev(arguments: &DevArguments) -> u8 {
         scale: arguments.time_scale,
         state_dir,
         controller,
+        log: None,
         run: RunOptions { install: !arguments.no_controller, ..RunOptions::default() },
     };
-    crate::commands::live::logging();
-    let served = crate::commands::live::block_on(async {
-        let stop = crate::commands::live::interrupted()?;
-        Ok(serve(&scenario, &options, stop, |files| {
-            let (arm, kube) = (&files.arm_url, &files.kube_url);
-            data(&format!("ready arm={arm} kube={kube} state={}\n", files.folder().display()));
-        })
-        .await)
+    logging();
+    let default_folder = arguments.state_dir.is_none();
+    let served = block_on(async {
+        let (stop, happened) = interrupted()?;
+        let served =
+            serve(&scenario, &options, stop, |files| greet(files, default_folder)).await;
+        Ok((served, happened.load(Ordering::Relaxed)))
     });
     match served {
-        // Only Ctrl-C ends it; a lost world ends with what was found.
-        Ok(Ok(outcome)) if outcome.findings.is_empty() => INTERRUPTED,
-        Ok(Ok(outcome)) => {
+        Ok((Ok(outcome), interrupted)) => {
             for finding in &outcome.findings {
                 talk(&format!("found: {finding}"));
             }
-            FAILED
+            if interrupted { INTERRUPTED } else { FAILED }
         }
-        Ok(Err(error)) => explain(&error),
+        Ok((Err(error), _)) => explain(&error),
         Err(error) => {
             talk(&format!("error: {error}"));
             ENVIRONMENT
@@ -133,7 +113,21 @@ pub(crate) fn dev(arguments: &DevArguments) -> u8 {
     }
 }
 
-pub(crate) fn explain(error: &LiveError) -> u8 {
+fn greet(files: &Files, default_folder: bool) {
+    let folder = files.folder().display();
+    let option = if default_folder { String::new() } else { format!(" --state-dir {folder}") };
+    talk(&format!(
+        "In another shell:\n  \
+         eval \"$(nap env{option})\"\n  \
+         kubectl get nodes\n  \
+         nap az-login && az vm list --output table\n\
+         Ctrl-C ends it."
+    ));
+    let (arm, kube) = (&files.arm_url, &files.kube_url);
+    data(&format!("ready kube={kube} arm={arm} state={folder}\n"));
+}
+
+fn explain(error: &LiveError) -> u8 {
     if let LiveError::Run(RunError::Setup(SetupError::Scenario(located))) = error {
         talk(&located.render());
         return USAGE;
@@ -142,99 +136,47 @@ pub(crate) fn explain(error: &LiveError) -> u8 {
     ENVIRONMENT
 }
 
-fn scenario(file: Option<&Path>) -> Result<Scenario, String> {
-    let mut scenario = match file {
+fn scenario(arguments: &Arguments) -> Result<Scenario, String> {
+    let mut scenario = match &arguments.scenario {
         Some(file) => Scenario::load(file),
         None => Scenario::parse("dev", PLAIN, Path::new(".")),
     }
     .map_err(|error| error.render())?;
+    if let Some(latency) = arguments.latency {
+        scenario.cluster.realistic = latency == Latency::Realistic;
+        scenario.cloud.latency = match latency {
+            Latency::Fast => fake_arm_cloud::Latency::Fast,
+            Latency::Realistic => fake_arm_cloud::Latency::Realistic,
+        };
+    }
     // Nothing is judged, and nothing ends before Ctrl-C: a century is as good as for ever.
     scenario.expect.clear();
     scenario.horizon = Duration::from_secs(100 * 365 * 86_400);
     Ok(scenario)
 }
 
-pub(crate) fn env(arguments: &EnvArguments) -> u8 {
-    if arguments.unset {
-        data(&format!("unset {}\n", EXPORTS.join(" ")));
-        return OK;
+/// Whether time can run that fast; says so when not.
+pub(crate) fn is_scale(scale: f64) -> bool {
+    let is_scale = scale.is_finite() && scale > 0.0;
+    if !is_scale {
+        talk("error: --time-scale must be a positive number");
     }
-    let Some(folder) = state_dir(arguments.state_dir.as_deref()) else {
-        talk("error: no home directory: name a folder with --state-dir DIR");
-        return ENVIRONMENT;
-    };
-    let path = folder.join("env.sh");
-    match std::fs::read_to_string(&path) {
-        Ok(text) => {
-            data(&text);
-            OK
-        }
-        Err(error) => {
-            talk(&format!("error: {}: {error}; is 'nap dev' running there?", path.display()));
-            ENVIRONMENT
-        }
-    }
+    is_scale
 }
 
-pub(crate) fn az_login(arguments: &LoginArguments) -> u8 {
-    let given = arguments.state_dir.clone().or_else(|| variable("NAP_STATE_DIR").map(PathBuf::from));
-    let Some(folder) = state_dir(given.as_deref()) else {
-        talk("error: no home directory: name a folder with --state-dir DIR");
-        return ENVIRONMENT;
-    };
-    match login(&folder) {
-        Ok(()) => OK,
-        Err(message) => {
-            talk(&format!("error: {message}"));
-            ENVIRONMENT
-        }
-    }
-}
-
-/// Registers the emulated cloud and signs in, with the exports of `env.sh` in force.
-fn login(folder: &Path) -> Result<(), String> {
-    let path = folder.join("az-login.json");
-    let text = std::fs::read_to_string(&path)
-        .map_err(|error| format!("{}: {error}; is 'nap dev' running there?", path.display()))?;
-    let login: serde_json::Value =
-        serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
-    let value = |key: &str| login[key].as_str().unwrap_or_default().to_owned();
-    let endpoint = value("endpoint");
-    // A cloud of an earlier emulation may be registered in this folder.
-    let known = az(folder, &["cloud", "show", "--name", "nap", "--output", "none"]).is_ok();
-    let verb = if known { "update" } else { "register" };
-    az(folder, &["cloud", verb, "--name", "nap", "--endpoint-resource-manager", &endpoint])?;
-    az(folder, &["cloud", "set", "--name", "nap"])?;
-    let (client, secret, tenant) = (value("clientId"), value("clientSecret"), value("tenantId"));
-    az(
-        folder,
-        &[
-            "login", "--service-principal", "--username", &client, "--password", &secret,
-            "--tenant", &tenant, "--output", "none",
-        ],
-    )
-}
-
-fn az(folder: &Path, arguments: &[&str]) -> Result<(), String> {
-    let script = format!(". '{}' && exec az \"$@\"", folder.join("env.sh").display());
-    let output = Command::new("sh")
-        .args(["-c", &script, "az"])
-        .args(arguments)
-        .output()
-        .map_err(|error| format!("sh: {error}"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(format!("az {}: {}", arguments.join(" "), said.trim()))
+/// There is no place for state.
+pub(crate) fn no_home() -> u8 {
+    talk("error: no home directory: name a folder with --state-dir DIR");
+    ENVIRONMENT
 }
 
 #[expect(clippy::disallowed_methods, reason = "the binary's one reader of the environment")]
-fn variable(name: &str) -> Option<OsString> {
+pub(crate) fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
-fn state_dir(given: Option<&Path>) -> Option<PathBuf> {
+/// The folder that was given, or the default one.
+pub(crate) fn state_dir(given: Option<&Path>) -> Option<PathBuf> {
     given.map(Path::to_owned).or_else(|| {
         default_state_dir(
             variable("XDG_STATE_HOME").map(PathBuf::from),

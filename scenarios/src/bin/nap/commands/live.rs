@@ -3,18 +3,19 @@
 use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use scenarios::format::{Scenario, World};
 use scenarios::suite::{Case, Result as CaseResult};
-use scenarios::world::Outcome;
 use scenarios::world::discrete::{RunError, RunOptions};
 use scenarios::world::live::{
     LiveError, LiveOptions, Provisioner, controller_beside_us, serve,
 };
 use scenarios::world::setup::SetupError;
 
-use crate::commands::{Output, sim};
-use crate::exit::{ENVIRONMENT, USAGE, talk};
+use crate::commands::{Output, dev, sim};
+use crate::exit::{ENVIRONMENT, INTERRUPTED, USAGE, talk};
 
 pub(crate) struct Live<'a> {
     pub(crate) files: &'a [PathBuf],
@@ -22,6 +23,7 @@ pub(crate) struct Live<'a> {
     pub(crate) time_scale: f64,
     pub(crate) controller: Option<&'a Path>,
     pub(crate) report: Option<&'a Path>,
+    pub(crate) trace: Option<&'a Path>,
     pub(crate) output: Output,
     pub(crate) junit: Option<&'a Path>,
 }
@@ -32,9 +34,16 @@ pub(crate) fn block_on<T>(work: impl Future<Output = io::Result<T>>) -> io::Resu
     runtime.block_on(work)
 }
 
-/// Resolves at SIGINT or SIGTERM.
-pub(crate) fn interrupted() -> io::Result<impl Future<Output = ()>> {
-    controller_operator::real::termination()
+/// Resolves at SIGINT or SIGTERM, and whether that has happened.
+pub(crate) fn interrupted() -> io::Result<(impl Future<Output = ()>, Arc<AtomicBool>)> {
+    let signal = controller_operator::real::termination()?;
+    let happened = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&happened);
+    let stop = async move {
+        signal.await;
+        flag.store(true, Ordering::Relaxed);
+    };
+    Ok((stop, happened))
 }
 
 /// Logs of controller and emulators, on stderr; `RUST_LOG` chooses.
@@ -47,9 +56,14 @@ pub(crate) fn logging() {
     );
 }
 
+/// Why there is no case.
+enum Trouble {
+    Interrupted,
+    Environment(String),
+}
+
 pub(crate) fn run(live: &Live<'_>) -> u8 {
-    if !live.time_scale.is_finite() || live.time_scale <= 0.0 {
-        talk("error: --time-scale must be a positive number");
+    if !dev::is_scale(live.time_scale) {
         return USAGE;
     }
     let program = match live.controller.map(Path::to_owned).map_or_else(controller_beside_us, Ok) {
@@ -65,12 +79,16 @@ pub(crate) fn run(live: &Live<'_>) -> u8 {
     for file in live.files {
         let case = match one(file, live, &program) {
             Ok(result) => Case { file: file.clone(), result },
-            Err(message) => {
+            Err(Trouble::Interrupted) => {
+                talk("interrupted");
+                return INTERRUPTED;
+            }
+            Err(Trouble::Environment(message)) => {
                 talk(&format!("error: {message}"));
                 return ENVIRONMENT;
             }
         };
-        if let Err(message) = sim::emit(&case, live.report, None, live.output) {
+        if let Err(message) = sim::emit(&case, live.report, live.trace, live.output) {
             trouble = Some(message);
         }
         cases.push(case);
@@ -78,7 +96,7 @@ pub(crate) fn run(live: &Live<'_>) -> u8 {
     sim::finish(&cases, live.output, live.junit, trouble)
 }
 
-fn one(file: &Path, live: &Live<'_>, program: &Path) -> Result<CaseResult, String> {
+fn one(file: &Path, live: &Live<'_>, program: &Path) -> Result<CaseResult, Trouble> {
     let scenario = match Scenario::load(file) {
         Ok(scenario) => scenario,
         Err(error) => return Ok(CaseResult::Invalid(Box::new(error))),
@@ -87,31 +105,44 @@ fn one(file: &Path, live: &Live<'_>, program: &Path) -> Result<CaseResult, Strin
         let place = scenario.source.error("worlds", "the scenario is not allowed in world live");
         return Ok(CaseResult::Invalid(Box::new(place)));
     }
+    let environment = |error: &dyn std::fmt::Display| Trouble::Environment(error.to_string());
     let folder = tempfile::Builder::new()
         .prefix("nap-live-")
         .tempdir()
-        .map_err(|error| format!("no temporary folder: {error}"))?;
+        .map_err(|error| environment(&format_args!("no temporary folder: {error}")))?;
     let options = LiveOptions {
         arm_port: 0,
         kube_port: 0,
         scale: live.time_scale,
         state_dir: folder.path().join("state"),
         controller: Provisioner::Program(program.to_owned()),
-        run: RunOptions { seed: live.seed, ..RunOptions::default() },
+        log: Some(fresh_log(&sim::report_folder(live.report, &scenario.name))),
+        run: RunOptions {
+            seed: live.seed,
+            keep_trace: live.trace.is_some(),
+            ..RunOptions::default()
+        },
     };
     let served = block_on(async {
-        let stop = interrupted()?;
-        Ok(serve(&scenario, &options, stop, |_| {}).await)
+        let (stop, happened) = interrupted()?;
+        let served = serve(&scenario, &options, stop, |_| {}).await;
+        Ok((served, happened.load(Ordering::Relaxed)))
     });
-    match served.map_err(|error| error.to_string())? {
-        Ok(outcome) if outcome.horizon < scenario.horizon && outcome.findings.is_empty() => {
-            Err("interrupted".to_owned())
-        }
-        Ok(outcome) => Ok(CaseResult::Ran(Box::<Outcome>::new(outcome))),
-        Err(LiveError::Run(RunError::Setup(SetupError::Scenario(error)))) => {
+    match served.map_err(|error| environment(&error))? {
+        (_, true) => Err(Trouble::Interrupted),
+        (Ok(outcome), _) => Ok(CaseResult::Ran(Box::new(outcome))),
+        (Err(LiveError::Run(RunError::Setup(SetupError::Scenario(error)))), _) => {
             Ok(CaseResult::Invalid(error))
         }
-        Err(LiveError::Run(error)) => Ok(CaseResult::Broken(error.to_string())),
-        Err(error) => Err(error.to_string()),
+        (Err(LiveError::Run(error)), _) => Ok(CaseResult::Broken(error.to_string())),
+        (Err(error), _) => Err(environment(&error)),
     }
+}
+
+/// The controller's log, beside the report; that of an earlier run goes.
+fn fresh_log(folder: &Path) -> PathBuf {
+    let log = folder.join("controller.log");
+    // Usually there is none.
+    drop(std::fs::remove_file(&log));
+    log
 }

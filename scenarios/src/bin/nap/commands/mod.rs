@@ -1,7 +1,9 @@
 //! The commands.
 
+mod az_login;
 mod campaign;
 mod dev;
+mod env;
 mod live;
 mod print;
 mod sim;
@@ -24,12 +26,9 @@ pub(crate) enum Command {
     Sim(sim::Arguments),
     /// Sweep scenarios over seeds and crash points
     Campaign(campaign::Arguments),
-    /// Start an emulated AKS on this machine: ARM, API server, controller
-    Dev(dev::DevArguments),
-    /// Print what other programs need to find a running nap dev
-    Env(dev::EnvArguments),
-    /// Let az use a running nap dev, and sign in
-    AzLogin(dev::LoginArguments),
+    Dev(dev::Arguments),
+    Env(env::Arguments),
+    AzLogin(az_login::Arguments),
     /// Print the custom resource definitions as YAML
     Crds,
     /// Print a JSON Schema
@@ -43,9 +42,9 @@ pub(crate) fn run(command: Command) -> u8 {
     match command {
         Command::Sim(arguments) => sim::run(&arguments),
         Command::Campaign(arguments) => campaign::run(&arguments),
-        Command::Dev(arguments) => dev::dev(&arguments),
-        Command::Env(arguments) => dev::env(&arguments),
-        Command::AzLogin(arguments) => dev::az_login(&arguments),
+        Command::Dev(arguments) => dev::run(&arguments),
+        Command::Env(arguments) => env::run(&arguments),
+        Command::AzLogin(arguments) => az_login::run(&arguments),
         Command::Crds => print::crds(),
         Command::Schema(arguments) => print::schema(&arguments),
         Command::Completions(arguments) => print::completions(&arguments),

@@ -73,6 +73,7 @@ pub(crate) fn run(arguments: &Arguments) -> u8 {
             time_scale: arguments.time_scale,
             controller: arguments.controller.as_deref(),
             report: arguments.report.as_deref(),
+            trace: arguments.trace.as_deref(),
             output: arguments.output,
             junit: arguments.junit.as_deref(),
         }),
@@ -100,6 +101,11 @@ fn discrete(arguments: &Arguments) -> u8 {
     finish(&cases, arguments.output, arguments.junit.as_deref(), trouble)
 }
 
+/// Where the report of a scenario goes.
+pub(crate) fn report_folder(given: Option<&Path>, scenario: &str) -> PathBuf {
+    given.map_or_else(|| PathBuf::from("target/nap").join(scenario), Path::to_owned)
+}
+
 /// Writes report and trace of one case and prints it.
 pub(crate) fn emit(
     case: &Case,
@@ -110,10 +116,7 @@ pub(crate) fn emit(
     let mut written = None;
     let mut trouble = None;
     if let Result::Ran(outcome) = &case.result {
-        let folder = match report_folder {
-            Some(folder) => folder.to_owned(),
-            None => PathBuf::from("target/nap").join(&outcome.scenario),
-        };
+        let folder = self::report_folder(report_folder, &outcome.scenario);
         match report::write(&folder, outcome) {
             Ok(path) => written = Some(path),
             Err(error) => trouble = Some(format!("{}: {error}", folder.display())),
