@@ -113,7 +113,10 @@ impl Files {
             "tenantId": cloud.tenant_id,
         });
         put("az-login.json", &login.to_string())?;
-        put("env.sh", &files.exports(&cloud.tenant_id, &cloud.subscription_id))?;
+        put(
+            "env.sh",
+            &files.exports(&cloud.tenant_id, &cloud.subscription_id),
+        )?;
         Ok(files)
     }
 
@@ -136,18 +139,18 @@ impl Files {
             ("NAP_ARM_ENDPOINT", self.arm_url.clone()),
             ("NAP_STATE_DIR", self.folder.path().display().to_string()),
         ];
-        let mut text = String::new();
-        for (name, value) in values {
-            text.push_str(&format!("export {name}={}\n", quoted(&value)));
-        }
+        let mut lines: Vec<String> = values
+            .iter()
+            .map(|(name, value)| format!("export {name}={}\n", quoted(value)))
+            .collect();
         if let Some(clients) = clients() {
             let clients = quoted(&clients.display().to_string());
-            text.push_str(&format!(
+            lines.push(format!(
                 "case \":$PATH:\" in *:{clients}:*) ;; *) export {CLIENTS}={clients} \
                  PATH={clients}:\"$PATH\" ;; esac\n"
             ));
         }
-        text
+        lines.concat()
     }
 
     /// The administrator's kubeconfig.
@@ -191,7 +194,10 @@ impl Files {
             ("SSH_PUBLIC_KEY", SSH_PUBLIC_KEY.to_owned()),
             ("VNET_SUBNET_ID", cluster.subnet_id.clone()),
             ("VNET_GUID", cluster.vnet_guid.clone()),
-            ("AZURE_NODE_RESOURCE_GROUP", cluster.node_resource_group.clone()),
+            (
+                "AZURE_NODE_RESOURCE_GROUP",
+                cluster.node_resource_group.clone(),
+            ),
             ("ARM_RESOURCE_GROUP", cluster.resource_group.clone()),
             ("LOCATION", cloud.region.clone()),
             ("AZURE_SUBSCRIPTION_ID", cloud.subscription_id.clone()),
@@ -226,7 +232,9 @@ fn quoted(value: &str) -> String {
 }
 
 fn system_bundle() -> String {
-    let found = SYSTEM_BUNDLES.iter().find_map(|path| std::fs::read_to_string(path).ok());
+    let found = SYSTEM_BUNDLES
+        .iter()
+        .find_map(|path| std::fs::read_to_string(path).ok());
     let mut text = found.unwrap_or_default();
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
@@ -237,9 +245,16 @@ fn system_bundle() -> String {
 /// Clients that `ci/clients` installs: in the working directory's `.venv`, or in that of the
 /// checkout the program was built from.
 fn clients() -> Option<PathBuf> {
-    let here = std::env::current_dir().ok().map(|folder| folder.join(".venv/bin"));
-    let built = Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(|root| root.join(".venv/bin"));
-    [here, built].into_iter().flatten().find(|folder| folder.is_dir())
+    let here = std::env::current_dir()
+        .ok()
+        .map(|folder| folder.join(".venv/bin"));
+    let built = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .map(|root| root.join(".venv/bin"));
+    [here, built]
+        .into_iter()
+        .flatten()
+        .find(|folder| folder.is_dir())
 }
 
 /// `$XDG_STATE_HOME/nap/dev`, by default below `~/.local/state`.

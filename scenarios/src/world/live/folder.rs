@@ -89,14 +89,19 @@ impl Folder {
             LiveError::Environment(format!("the certificate authority cannot be made: {error}"))
         };
         let mut text = String::new();
-        self.authority.read_to_string(&mut text).map_err(|error| failed(&error))?;
+        self.authority
+            .read_to_string(&mut text)
+            .map_err(|error| failed(&error))?;
         if let Some((secret, since)) = kept(&text) {
             return CertificateAuthority::new(secret, since).map_err(|error| failed(&error));
         }
         let mut secret = [0; 32];
         entropy.stream("authority").fill_bytes(&mut secret);
         let authority = CertificateAuthority::new(secret, now).map_err(|error| failed(&error))?;
-        let new = Kept { secret: STANDARD.encode(secret), since: now };
+        let new = Kept {
+            secret: STANDARD.encode(secret),
+            since: now,
+        };
         let text = serde_json::to_string(&new).expect("two strings are JSON");
         self.replace(&text).map_err(|error| failed(&error))?;
         Ok(authority)
@@ -152,12 +157,20 @@ mod tests {
         let place = tempfile::tempdir().expect("a temporary folder");
         let now = Timestamp::UNIX_EPOCH;
         let mut first = Folder::open(place.path()).expect("nobody has it");
-        let pem = first.authority(&Entropy::from_seed(1), now).expect("it is made").pem().to_owned();
-        let refused = Folder::open(place.path()).expect_err("the first one has it").to_string();
+        let pem = first
+            .authority(&Entropy::from_seed(1), now)
+            .expect("it is made")
+            .pem()
+            .to_owned();
+        let refused = Folder::open(place.path())
+            .expect_err("the first one has it")
+            .to_string();
         assert!(refused.contains("--state-dir"), "{refused}");
         drop(first);
         let mut second = Folder::open(place.path()).expect("it was given back");
-        let again = second.authority(&Entropy::from_seed(2), now).expect("it is read");
+        let again = second
+            .authority(&Entropy::from_seed(2), now)
+            .expect("it is read");
         assert_eq!(again.pem(), pem);
     }
 
@@ -167,7 +180,9 @@ mod tests {
         std::fs::write(place.path().join(AUTHORITY), "{\"secret\":\"half").expect("written");
         let mut folder = Folder::open(place.path()).expect("nobody has it");
         let entropy = Entropy::from_seed(1);
-        folder.authority(&entropy, Timestamp::UNIX_EPOCH).expect("a new one is made");
+        folder
+            .authority(&entropy, Timestamp::UNIX_EPOCH)
+            .expect("a new one is made");
         let text = std::fs::read_to_string(place.path().join(AUTHORITY)).expect("it is there");
         assert!(kept(&text).is_some(), "{text}");
     }

@@ -110,12 +110,15 @@ pub async fn serve(
     let site = site(scenario, options, setting, &tokens)?;
     let servers = Incarnation::new("servers", 1);
     let corruption = Corruption::default();
-    let served =
-        listeners.serve(&site, faults::bootstrap(Arc::clone(&corruption)), &servers)?;
+    let served = listeners.serve(&site, faults::bootstrap(Arc::clone(&corruption)), &servers)?;
     let files = Files::write(folder, &site, &served, &tokens)
         .map_err(|error| environment("the state directory cannot be written")(&error))?;
-    site.facts.set_kubeconfig(&site.cluster.name.clone(), files.kubeconfig_text());
-    let places = Places { arm: served.arm_url.clone(), kube: served.kube_url.clone() };
+    site.facts
+        .set_kubeconfig(&site.cluster.name.clone(), files.kubeconfig_text());
+    let places = Places {
+        arm: served.arm_url.clone(),
+        kube: served.kube_url.clone(),
+    };
     let host = host(scenario, options, &site, &files).await?;
     let seed = options.run.seed.unwrap_or(scenario.seed);
     let stage = Stage {
@@ -131,7 +134,8 @@ pub async fn serve(
         corruption,
     };
     let result = async {
-        let mut run = Run::begin(scenario, &options.run, stage).await?;
+        // Boxed: a stage is large, and so would be every future around this one.
+        let mut run = Box::pin(Run::begin(scenario, &options.run, stage)).await?;
         ready(&files);
         run.drive(stop).await;
         Ok(run.finish())
@@ -203,14 +207,24 @@ async fn host(
             let kube = kube_transport(&config).map_err(|error| environment("TLS")(&error))?;
             let arm = arm_transport(Some(&files.ca_bundle()))
                 .map_err(|error| environment("TLS")(&error))?;
-            return Ok(Host::Inside { kube, arm, cpu: Arc::new(BlockingPool) });
+            return Ok(Host::Inside {
+                kube,
+                arm,
+                cpu: Arc::new(BlockingPool),
+            });
         }
     };
     let time = (site.clock().epoch(), options.scale);
+    let log = options
+        .log
+        .clone()
+        .unwrap_or_else(|| files.folder().join("controller.log"));
+    // An earlier emulation's; usually there is none.
+    drop(std::fs::remove_file(&log));
     Ok(Host::Child(Child {
         program: program.clone(),
         environment: files.controller_environment(site, time, &scenario.controller.settings),
-        log: options.log.clone().unwrap_or_else(|| files.folder().join("controller.log")),
+        log,
     }))
 }
 
@@ -221,5 +235,8 @@ async fn host(
 /// When the running program has no path.
 pub fn controller_beside_us() -> std::io::Result<PathBuf> {
     let own = std::env::current_exe()?;
-    Ok(own.parent().unwrap_or_else(|| Path::new(".")).join("nap-controller"))
+    Ok(own
+        .parent()
+        .unwrap_or_else(|| Path::new("."))
+        .join("nap-controller"))
 }

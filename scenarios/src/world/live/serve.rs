@@ -20,8 +20,13 @@ use crate::world::ports::{FencedSpawner, Findings, Incarnation, Rewrite};
 use crate::world::site::Site;
 
 /// Names and addresses of this machine for itself, and of the API server for pods.
-const NAMES: [&str; 5] =
-    ["localhost", "127.0.0.1", "::1", "kubernetes", "kubernetes.default.svc"];
+const NAMES: [&str; 5] = [
+    "localhost",
+    "127.0.0.1",
+    "::1",
+    "kubernetes",
+    "kubernetes.default.svc",
+];
 
 /// Azure refuses requests beyond four megabytes.
 const BODY_MAX: usize = 4 << 20;
@@ -89,8 +94,9 @@ impl Listeners {
             private_key_pem: arm_tls.key_pem,
         };
         let kube_tls = ca.server(&NAMES).map_err(|error| failed(&error))?;
-        let admin =
-            ca.client("nap-admin", &["system:masters"]).map_err(|error| failed(&error))?;
+        let admin = ca
+            .client("nap-admin", &["system:masters"])
+            .map_err(|error| failed(&error))?;
         let served = Served {
             arm_url: format!("https://localhost:{}", port(&self.arm)),
             kube_url: format!("https://127.0.0.1:{}", port(&self.kube)),
@@ -129,7 +135,9 @@ async fn rewritten(faults: Rewrite, request: Request, next: Next) -> Response {
     let length = body.len();
     let body = faults(&parts.method, parts.uri.path(), body);
     if body.len() != length {
-        parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        parts
+            .headers
+            .insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
     }
     next.run(Request::from_parts(parts, Body::from(body))).await
 }

@@ -15,7 +15,8 @@ const CLOUD: &str = "nap";
 /// Let az use a running nap dev, and sign in
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// Folder that nap dev was given; default: $NAP_STATE_DIR, else $XDG_STATE_HOME/nap/dev
+    /// Folder that nap dev was given; default: `$NAP_STATE_DIR`, else
+    /// `$XDG_STATE_HOME/nap/dev`
     #[arg(long)]
     state_dir: Option<PathBuf>,
 }
@@ -31,14 +32,19 @@ struct Login {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> u8 {
-    let given =
-        arguments.state_dir.clone().or_else(|| variable("NAP_STATE_DIR").map(PathBuf::from));
+    let given = arguments
+        .state_dir
+        .clone()
+        .or_else(|| variable("NAP_STATE_DIR").map(PathBuf::from));
     let Some(folder) = state_dir(given.as_deref()) else {
         return no_home();
     };
     match sign_in(&folder) {
         Ok(login) => {
-            talk(&format!("az is signed in to {}, cloud {CLOUD}", login.endpoint));
+            talk(&format!(
+                "az is signed in to {}, cloud {CLOUD}",
+                login.endpoint
+            ));
             OK
         }
         Err(message) => {
@@ -61,7 +67,14 @@ fn sign_in(folder: &Path) -> Result<Login, String> {
     let login: Login =
         serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
     let folder = folder.join("env.sh");
-    let show = ["cloud", "show", "--name", CLOUD, "--query", "endpoints.resourceManager"];
+    let show = [
+        "cloud",
+        "show",
+        "--name",
+        CLOUD,
+        "--query",
+        "endpoints.resourceManager",
+    ];
     let known = az(&folder, &[&show[..], &["--output", "tsv"]].concat()).unwrap_or_default();
     if known.trim() != login.endpoint {
         if !known.is_empty() {
@@ -69,12 +82,25 @@ fn sign_in(folder: &Path) -> Result<Login, String> {
             az(&folder, &["cloud", "set", "--name", "AzureCloud"])?;
             az(&folder, &["cloud", "unregister", "--name", CLOUD])?;
         }
-        let register = ["cloud", "register", "--name", CLOUD, "--endpoint-resource-manager"];
+        let register = [
+            "cloud",
+            "register",
+            "--name",
+            CLOUD,
+            "--endpoint-resource-manager",
+        ];
         az(&folder, &[&register[..], &[&login.endpoint]].concat())?;
     }
     az(&folder, &["cloud", "set", "--name", CLOUD])?;
     let (user, secret) = (login.client_id.as_str(), login.client_secret.as_str());
-    let who = ["--username", user, "--password", secret, "--tenant", &login.tenant_id];
+    let who = [
+        "--username",
+        user,
+        "--password",
+        secret,
+        "--tenant",
+        &login.tenant_id,
+    ];
     let how = ["login", "--service-principal", "--output", "none"];
     az(&folder, &[&how[..], &who].concat())?;
     Ok(login)
@@ -96,5 +122,10 @@ fn az(exports: &Path, arguments: &[&str]) -> Result<String, String> {
         return Err("az is not installed: run ci/clients, or put az on PATH".to_owned());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    Err(format!("az {} {}: {}", arguments[0], arguments[1], said.trim()))
+    Err(format!(
+        "az {} {}: {}",
+        arguments[0],
+        arguments[1],
+        said.trim()
+    ))
 }

@@ -34,7 +34,7 @@ pub(crate) struct Arguments {
     /// Port of the API server; 0 takes a free one
     #[arg(long, default_value_t = 6443)]
     kube_port: u16,
-    /// Folder for env.sh and kubeconfig; default: $XDG_STATE_HOME/nap/dev
+    /// Folder for env.sh and kubeconfig; default: `$XDG_STATE_HOME/nap/dev`
     #[arg(long)]
     state_dir: Option<PathBuf>,
     /// A scenario whose cloud, manifests and timeline are used
@@ -88,14 +88,19 @@ pub(crate) fn run(arguments: &Arguments) -> u8 {
         state_dir,
         controller,
         log: None,
-        run: RunOptions { install: !arguments.no_controller, ..RunOptions::default() },
+        run: RunOptions {
+            install: !arguments.no_controller,
+            ..RunOptions::default()
+        },
     };
     logging();
     let default_folder = arguments.state_dir.is_none();
     let served = block_on(async {
         let (stop, happened) = interrupted()?;
-        let served =
-            serve(&scenario, &options, stop, |files| greet(files, default_folder)).await;
+        let served = serve(&scenario, &options, stop, |files| {
+            greet(files, default_folder);
+        })
+        .await;
         Ok((served, happened.load(Ordering::Relaxed)))
     });
     match served {
@@ -115,7 +120,11 @@ pub(crate) fn run(arguments: &Arguments) -> u8 {
 
 fn greet(files: &Files, default_folder: bool) {
     let folder = files.folder().display();
-    let option = if default_folder { String::new() } else { format!(" --state-dir {folder}") };
+    let option = if default_folder {
+        String::new()
+    } else {
+        format!(" --state-dir {folder}")
+    };
     talk(&format!(
         "In another shell:\n  \
          eval \"$(nap env{option})\"\n  \
@@ -151,7 +160,7 @@ fn scenario(arguments: &Arguments) -> Result<Scenario, String> {
     }
     // Nothing is judged, and nothing ends before Ctrl-C: a century is as good as for ever.
     scenario.expect.clear();
-    scenario.horizon = Duration::from_secs(100 * 365 * 86_400);
+    scenario.horizon = Duration::from_hours(100 * 365 * 24);
     Ok(scenario)
 }
 
@@ -170,7 +179,10 @@ pub(crate) fn no_home() -> u8 {
     ENVIRONMENT
 }
 
-#[expect(clippy::disallowed_methods, reason = "the binary's one reader of the environment")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the binary's one reader of the environment"
+)]
 pub(crate) fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }

@@ -13,7 +13,7 @@ use crate::exit::{ENVIRONMENT, OK, data, talk};
 /// For one shell: eval "$(nap env)", and eval "$(nap env --unset)" to take it back.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// Folder that nap dev was given; default: $XDG_STATE_HOME/nap/dev
+    /// Folder that nap dev was given; default: `$XDG_STATE_HOME/nap/dev`
     #[arg(long)]
     state_dir: Option<PathBuf>,
     /// Print commands that take the exports back

@@ -9,9 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use scenarios::format::{Scenario, World};
 use scenarios::suite::{Case, Result as CaseResult};
 use scenarios::world::discrete::{RunError, RunOptions};
-use scenarios::world::live::{
-    LiveError, LiveOptions, Provisioner, controller_beside_us, serve,
-};
+use scenarios::world::live::{LiveError, LiveOptions, Provisioner, controller_beside_us, serve};
 use scenarios::world::setup::SetupError;
 
 use crate::commands::{Output, dev, sim};
@@ -30,7 +28,9 @@ pub(crate) struct Live<'a> {
 
 /// Runs on a multi-thread runtime.
 pub(crate) fn block_on<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(work)
 }
 
@@ -52,7 +52,10 @@ pub(crate) fn logging() {
         .unwrap_or_else(|_unset| tracing_subscriber::EnvFilter::new("warn"));
     // A second call keeps the first subscriber.
     drop(
-        tracing_subscriber::fmt().with_writer(io::stderr).with_env_filter(filter).try_init(),
+        tracing_subscriber::fmt()
+            .with_writer(io::stderr)
+            .with_env_filter(filter)
+            .try_init(),
     );
 }
 
@@ -66,7 +69,11 @@ pub(crate) fn run(live: &Live<'_>) -> u8 {
     if !dev::is_scale(live.time_scale) {
         return USAGE;
     }
-    let program = match live.controller.map(Path::to_owned).map_or_else(controller_beside_us, Ok) {
+    let program = match live
+        .controller
+        .map(Path::to_owned)
+        .map_or_else(controller_beside_us, Ok)
+    {
         Ok(program) => program,
         Err(error) => {
             talk(&format!("error: {error}"));
@@ -78,7 +85,10 @@ pub(crate) fn run(live: &Live<'_>) -> u8 {
     // One at a time: real time is shared, and each scenario wants the machine for itself.
     for file in live.files {
         let case = match one(file, live, &program) {
-            Ok(result) => Case { file: file.clone(), result },
+            Ok(result) => Case {
+                file: file.clone(),
+                result,
+            },
             Err(Trouble::Interrupted) => {
                 talk("interrupted");
                 return INTERRUPTED;
@@ -102,7 +112,9 @@ fn one(file: &Path, live: &Live<'_>, program: &Path) -> Result<CaseResult, Troub
         Err(error) => return Ok(CaseResult::Invalid(Box::new(error))),
     };
     if !scenario.worlds.contains(&World::Live) {
-        let place = scenario.source.error("worlds", "the scenario is not allowed in world live");
+        let place = scenario
+            .source
+            .error("worlds", "the scenario is not allowed in world live");
         return Ok(CaseResult::Invalid(Box::new(place)));
     }
     let environment = |error: &dyn std::fmt::Display| Trouble::Environment(error.to_string());
@@ -116,7 +128,7 @@ fn one(file: &Path, live: &Live<'_>, program: &Path) -> Result<CaseResult, Troub
         scale: live.time_scale,
         state_dir: folder.path().join("state"),
         controller: Provisioner::Program(program.to_owned()),
-        log: Some(fresh_log(&sim::report_folder(live.report, &scenario.name))),
+        log: Some(sim::report_folder(live.report, &scenario.name).join("controller.log")),
         run: RunOptions {
             seed: live.seed,
             keep_trace: live.trace.is_some(),
@@ -137,12 +149,4 @@ fn one(file: &Path, live: &Live<'_>, program: &Path) -> Result<CaseResult, Troub
         (Err(LiveError::Run(error)), _) => Ok(CaseResult::Broken(error.to_string())),
         (Err(error), _) => Err(environment(&error)),
     }
-}
-
-/// The controller's log, beside the report; that of an earlier run goes.
-fn fresh_log(folder: &Path) -> PathBuf {
-    let log = folder.join("controller.log");
-    // Usually there is none.
-    drop(std::fs::remove_file(&log));
-    log
 }
