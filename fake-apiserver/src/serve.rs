@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use fake_apiserver_components::api::Identity;
@@ -52,11 +53,32 @@ pub async fn serve(
     let acceptor = certificate.map(|pair| acceptor(server, pair)).transpose()?;
     let mut connections = JoinSet::new();
     loop {
-        let (stream, _) = listener.accept().await?;
-        stream.set_nodelay(true)?;
-        connections.spawn(connection(stream, acceptor.clone(), router.clone()));
         while connections.try_join_next().is_some() {}
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                // A client that is gone already fails here; its connection ends by itself.
+                drop(stream.set_nodelay(true));
+                connections.spawn(connection(stream, acceptor.clone(), router.clone()));
+            }
+            Err(error) if is_transient(&error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
+}
+
+/// How long to wait for files to be closed when too many are open.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Too many open files (`ENFILE`, `EMFILE`), or a client that went away between SYN and accept.
+fn is_transient(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionReset | Interrupted
+    ) || matches!(error.raw_os_error(), Some(23 | 24))
 }
 
 fn acceptor(server: &ApiServer, pair: &KeyedCertificate) -> Result<TlsAcceptor, ServeError> {
