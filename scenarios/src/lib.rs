@@ -24,5 +24,6 @@ pub mod report;
 pub mod story;
 pub mod suite;
 pub mod sweep;
+mod text;
 pub mod trace;
 pub mod world;

@@ -10,6 +10,7 @@ use crate::format::Scenario;
 use crate::world::Outcome;
 use crate::world::discrete::{RunError, RunOptions, run};
 use crate::world::ports::{CrashPoint, Moment};
+use crate::text::append;
 
 /// Scenarios with more writes than this are too large to be swept exhaustively.
 pub const WRITES_MAX: u64 = 300;
@@ -61,7 +62,7 @@ impl Sweep {
         );
         for failure in &self.failures {
             let first = failure.messages.first().map_or("", String::as_str);
-            out.push_str(&format!("  ✗ {}: {first}\n", describe(failure.point)));
+            append(&mut out, format_args!("  ✗ {}: {first}\n", describe(failure.point)));
         }
         out
     }

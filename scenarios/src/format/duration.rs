@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::text::append;
+
 /// A text that is no duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("'{text}' is not a duration")]
@@ -48,7 +50,7 @@ pub fn format_duration(duration: Duration) -> String {
     let mut text = String::new();
     for (unit, factor) in UNITS.iter().rev() {
         if rest >= *factor {
-            text.push_str(&format!("{}{unit}", rest / factor));
+            append(&mut text, format_args!("{}{unit}", rest / factor));
             rest %= factor;
         }
     }

@@ -1,36 +1,38 @@
 //! One kind of error for everything that is wrong with a scenario file.
 
 use std::fmt;
+use std::sync::Arc;
 
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
 use serde_saphyr::Error as YamlError;
 
 use crate::format::located::Place;
 use crate::format::suggest;
+use crate::text::append;
 
 /// What is wrong with a file, where, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FormatError {
     /// The file as named by the user.
-    pub file: String,
+    pub file: Box<str>,
     /// The whole text; empty when it could not be read as text.
-    pub text: String,
+    pub text: Arc<str>,
     /// Where.
     pub place: Place,
     /// What.
-    pub message: String,
+    pub message: Box<str>,
     /// What to do.
-    pub help: Option<String>,
+    pub help: Option<Box<str>>,
 }
 
 impl FormatError {
     /// An error at a place.
     pub(crate) fn at(file: &str, text: &str, place: Place, message: impl Into<String>) -> Self {
         Self {
-            file: file.to_owned(),
-            text: text.to_owned(),
+            file: file.into(),
+            text: text.into(),
             place,
-            message: message.into(),
+            message: message.into().into_boxed_str(),
             help: None,
         }
     }
@@ -38,7 +40,7 @@ impl FormatError {
     /// Adds what to do.
     #[must_use]
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.help = Some(help.into().into_boxed_str());
         self
     }
 
@@ -56,7 +58,13 @@ impl FormatError {
             place
         };
         let (message, help) = describe(error);
-        Self { file: file.to_owned(), text: text.to_owned(), place, message, help }
+        Self {
+            file: file.into(),
+            text: text.into(),
+            place,
+            message: message.into_boxed_str(),
+            help: help.map(String::into_boxed_str),
+        }
     }
 
     /// The error with a snippet, ready to print; ends in a newline.
@@ -67,7 +75,7 @@ impl FormatError {
         );
         if self.text.is_empty() {
             if let Some(help) = &self.help {
-                out.push_str(&format!("  help: {help}\n"));
+                append(&mut out, format_args!("  help: {help}\n"));
             }
             return out;
         }
@@ -77,7 +85,7 @@ impl FormatError {
             .with_links(false);
         let shown = Shown {
             error: self,
-            source: NamedSource::new(&self.file, self.text.clone()),
+            source: NamedSource::new(&self.file, self.text.to_string()),
         };
         if handler.render_report(&mut snippet, &shown).is_ok() {
             // The first lines repeat the message.

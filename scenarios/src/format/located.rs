@@ -115,7 +115,7 @@ fn split_path(path: &str) -> Vec<String> {
     let mut bracket = false;
     for character in path.chars() {
         match (character, bracket) {
-            ('[', false) | ('.', false) => {
+            ('[' | '.', false) => {
                 bracket = character == '[';
                 parts.push(std::mem::take(&mut current));
             }

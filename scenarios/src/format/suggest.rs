@@ -30,8 +30,8 @@ fn distance(left: &str, right: &str) -> usize {
     for (index, row) in rows.iter_mut().enumerate() {
         row[0] = index;
     }
-    for column in 0..=right.len() {
-        rows[0][column] = column;
+    for (column, cell) in rows[0].iter_mut().enumerate() {
+        *cell = column;
     }
     for i in 1..=left.len() {
         for j in 1..=right.len() {

@@ -44,7 +44,7 @@ fn unknown_keys_suggest_the_right_one() {
 fn duplicate_keys_are_refused() {
     let error = refused("# P.\nname: x\nname: y\n");
     assert_eq!((error.place.line, error.place.column), (3, 1));
-    assert_eq!(error.message, "duplicate key 'name'");
+    assert_eq!(&*error.message, "duplicate key 'name'");
 }
 
 #[test]

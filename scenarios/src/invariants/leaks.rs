@@ -39,8 +39,8 @@ pub(super) const DISK: Invariant = Invariant {
 /// beginning of the name sorts right before what begins with it.
 fn claim_of<'a>(name: &str, claims: &'a BTreeSet<String>) -> Option<&'a String> {
     let name = name.strip_prefix("aks-").unwrap_or(name);
-    let before = claims.range::<str, _>((Bound::Unbounded, Bound::Included(name)));
-    before.rev().next().filter(|claim| name.starts_with(claim.as_str()))
+    let mut before = claims.range::<str, _>((Bound::Unbounded, Bound::Included(name)));
+    before.next_back().filter(|claim| name.starts_with(claim.as_str()))
 }
 
 fn check<'a>(
@@ -84,6 +84,6 @@ fn disks(observation: &Observation<'_>, history: &History) -> Findings {
     let unattached = observation.cloud.pool_disks().filter(|disk| disk.attached_to.is_none());
     let items = unattached.map(|disk| (disk.name.as_str(), disk.created));
     let mut findings = check(observation, history, "disk", items);
-    findings.premises = observation.cloud.pool_disks().count() as u64;
+    findings.premises = u64::try_from(observation.cloud.pool_disks().count()).unwrap_or(u64::MAX);
     findings
 }

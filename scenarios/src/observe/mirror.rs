@@ -20,7 +20,7 @@ pub mod resources {
     pub const EVENTS: Resource = of("", "v1", "events");
     /// Deployments.
     pub const DEPLOYMENTS: Resource = of("apps", "v1", "deployments");
-    /// PodDisruptionBudgets.
+    /// Disruption budgets of pods.
     pub const PDBS: Resource = of("policy", "v1", "poddisruptionbudgets");
     /// NodeClaims.
     pub const CLAIMS: Resource = of("karpenter.sh", "v1", "nodeclaims");

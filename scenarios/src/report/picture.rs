@@ -6,6 +6,7 @@ use maud::{Markup, html};
 
 use crate::story::{Kind, Lane, money, stamp};
 use crate::world::Outcome;
+use crate::text::append;
 
 /// Drawing units.
 const WIDTH: f64 = 1200.0;
@@ -101,11 +102,11 @@ fn cost(outcome: &Outcome, scale: &Scale) -> Markup {
     let mut last = y(0);
     for step in steps {
         let x = n(scale.x(step.at));
-        path.push_str(&format!(" L {x} {} L {x} {}", n(last), n(y(step.per_hour))));
+        append(&mut path, format_args!(" L {x} {} L {x} {}", n(last), n(y(step.per_hour))));
         last = y(step.per_hour);
     }
     let end = n(WIDTH - RIGHT);
-    path.push_str(&format!(" L {end} {} L {end} {floor} Z", n(last)));
+    append(&mut path, format_args!(" L {end} {} L {end} {floor} Z", n(last)));
     html! {
         text.heading x="0" y=(n(COST_TOP + 12.0)) { "Cost per hour" }
         text.faint x="0" y=(n(COST_TOP + 32.0)) { "peak " (money(peak)) }

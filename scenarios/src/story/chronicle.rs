@@ -130,7 +130,7 @@ impl Chronicle {
 
     /// All machines, the oldest first.
     pub fn lanes(&self) -> Vec<&Lane> {
-        let mut lanes: Vec<&Lane> = self.lanes.lanes.values().collect();
+        let mut lanes: Vec<&Lane> = self.lanes.by_name.values().collect();
         lanes.sort_by_key(|lane| (lane.requested, lane.name.clone()));
         lanes
     }
@@ -169,7 +169,7 @@ impl Chronicle {
                         why_this_size(&self.catalog, claim, vm)
                     });
                     let price = self.price(vm);
-                    if let Some(lane) = self.lanes.lanes.get_mut(&name) {
+                    if let Some(lane) = self.lanes.by_name.get_mut(&name) {
                         lane.price = price;
                         lane.why.clone_from(&why);
                     }

@@ -74,7 +74,7 @@ pub struct CostStep {
 /// All lanes, by name of the machine.
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
-    pub(super) lanes: BTreeMap<String, Lane>,
+    pub(super) by_name: BTreeMap<String, Lane>,
     pub(super) costs: Vec<CostStep>,
     /// `(lane, index)` of the pods that exist, by uid.
     pods: BTreeMap<String, (String, usize)>,
@@ -105,8 +105,8 @@ impl Lanes {
                 cost += vm.price_per_hour.0;
                 machines += u32::from(vm.price_per_hour.0 > 0);
             }
-            let known = self.lanes.contains_key(&vm.name);
-            let lane = self.lanes.entry(vm.name.clone()).or_insert_with(|| Lane {
+            let known = self.by_name.contains_key(&vm.name);
+            let lane = self.by_name.entry(vm.name.clone()).or_insert_with(|| Lane {
                 name: vm.name.clone(),
                 pool: vm.tags.get(POOL_TAG).cloned().unwrap_or_default(),
                 size: vm.size.clone(),
@@ -153,7 +153,7 @@ impl Lanes {
         let Some(node) = value["spec"]["nodeName"].as_str() else { return };
         let finished = matches!(value["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
         if !self.pods.contains_key(pod.uid()) {
-            let Some(lane) = self.lanes.get_mut(node) else { return };
+            let Some(lane) = self.by_name.get_mut(node) else { return };
             let name = format!("{}/{}", pod.namespace(), pod.name());
             let cpu = cpu_milli(value);
             lane.pods.push(PodSpan { name, cpu, bound: now, running: None, gone: None });
@@ -161,7 +161,7 @@ impl Lanes {
             self.pods.insert(pod.uid().to_owned(), (node.to_owned(), index));
         }
         let Some((lane, index)) = self.pods.get(pod.uid()) else { return };
-        let Some(span) = self.lanes.get_mut(lane).and_then(|lane| lane.pods.get_mut(*index)) else {
+        let Some(span) = self.by_name.get_mut(lane).and_then(|lane| lane.pods.get_mut(*index)) else {
             return;
         };
         if value["status"]["phase"] == "Running" && span.running.is_none() {
@@ -174,7 +174,7 @@ impl Lanes {
 
     /// The node of a machine is ready; true when that is news.
     pub(super) fn ready(&mut self, at: Duration, node: &str) -> bool {
-        let Some(lane) = self.lanes.get_mut(node).filter(|lane| lane.ready.is_none()) else {
+        let Some(lane) = self.by_name.get_mut(node).filter(|lane| lane.ready.is_none()) else {
             return false;
         };
         lane.ready = Some(millis(at));

@@ -23,7 +23,7 @@ pub(super) fn why_this_size(catalog: &Catalog, claim: &Object, vm: &VmView) -> S
     for size in sizes.iter().filter_map(|name| catalog.size(name)) {
         for kind in [CapacityType::Spot, CapacityType::OnDemand] {
             if let Some(price) = size.price(kind).filter(|_| types.contains(&kind.as_str())) {
-                offers.push((price.0, size.name.as_ref(), kind.as_str()));
+                offers.push((price.0, size.name, kind.as_str()));
             }
         }
     }

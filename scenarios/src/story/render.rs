@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::story::chronicle::Chronicle;
+use crate::text::append;
 
 /// `$0.1234/h` from millionths of a dollar.
 pub fn money(micro: u64) -> String {
@@ -26,9 +27,9 @@ pub fn render_timeline(chronicle: &Chronicle) -> String {
     let mut out = String::new();
     for happening in chronicle.happenings() {
         let kind = happening.kind.as_str();
-        out.push_str(&format!("{:>10}  {kind:<9} {}\n", stamp(happening.at), happening.text));
+        append(&mut out, format_args!("{:>10}  {kind:<9} {}\n", stamp(happening.at), happening.text));
         if !happening.why.is_empty() {
-            out.push_str(&format!("{:>10}  {:<9} └ {}\n", "", "", happening.why));
+            append(&mut out, format_args!("{:>10}  {:<9} └ {}\n", "", "", happening.why));
         }
     }
     out

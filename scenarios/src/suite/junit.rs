@@ -1,4 +1,4 @@
-//! Verdicts as JUnit XML.
+//! Verdicts as the XML that CI systems read.
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 

@@ -1,6 +1,7 @@
 //! Verdicts as text and as JSON.
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -71,6 +72,10 @@ fn line(out: &mut String, text: &str) {
     out.push('\n');
 }
 
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
 fn dollars(micro: u64) -> String {
     format!("${}.{:04}", micro / 1_000_000, micro % 1_000_000 / 100)
 }
@@ -124,7 +129,7 @@ fn outcome_json(outcome: &Outcome) -> Value {
                 "what": verdict.what,
                 "path": verdict.path,
                 "ok": verdict.ok,
-                "atMillis": verdict.at.as_millis() as u64,
+                "atMillis": millis(verdict.at),
                 "seen": verdict.seen,
             })
         })
@@ -150,8 +155,8 @@ fn outcome_json(outcome: &Outcome) -> Value {
         "region": outcome.region,
         "world": outcome.world,
         "seed": outcome.seed,
-        "virtualMillis": outcome.horizon.as_millis() as u64,
-        "realMillis": outcome.took.as_millis() as u64,
+        "virtualMillis": millis(outcome.horizon),
+        "realMillis": millis(outcome.took),
         "traceHash": outcome.hash,
         "traceRecords": outcome.records,
         "writes": outcome.writes,

@@ -8,6 +8,8 @@ mod compare;
 mod record;
 
 use std::fmt;
+
+use crate::text::append;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -114,7 +116,7 @@ pub fn body_hash(bytes: &[u8]) -> String {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
-        text.push_str(&format!("{byte:02x}"));
+        append(&mut text, format_args!("{byte:02x}"));
         text
     })
 }

@@ -22,7 +22,7 @@ use crate::observe::{Mirror, POOL_LABEL, resources};
 #[derive(Clone, Debug, PartialEq)]
 pub enum Crossing {
     /// A fact for the kubelets and the node controllers.
-    Host(HostFact),
+    Host(Box<HostFact>),
     /// Node auto-provisioning was switched on or off.
     Controller(bool),
 }
@@ -32,17 +32,19 @@ pub fn cross(event: &CloudEvent, cluster: &str) -> Option<Crossing> {
     match event {
         CloudEvent::VmStarted(vm) => {
             let ours = vm.agent_pool.as_ref().is_none_or(|pool| pool.cluster == cluster);
-            ours.then(|| Crossing::Host(HostFact::Started(host(vm))))
+            ours.then(|| Crossing::Host(Box::new(HostFact::Started(host(vm)))))
         }
         CloudEvent::VmStopped { provider_id, .. } => {
-            Some(Crossing::Host(HostFact::Stopped { provider_id: provider_id.clone() }))
+            let fact = HostFact::Stopped { provider_id: provider_id.clone() };
+            Some(Crossing::Host(Box::new(fact)))
         }
         CloudEvent::ScheduledEvent { provider_id, not_before, .. } => {
-            Some(Crossing::Host(HostFact::Scheduled {
+            let fact = HostFact::Scheduled {
                 provider_id: provider_id.clone(),
                 kind: "Preempt".to_owned(),
                 not_before: *not_before,
-            }))
+            };
+            Some(Crossing::Host(Box::new(fact)))
         }
         CloudEvent::NapModeChanged { cluster: changed, mode } => {
             (changed == cluster).then_some(Crossing::Controller(*mode == NapMode::Auto))

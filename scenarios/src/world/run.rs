@@ -69,7 +69,7 @@ pub(crate) struct Run<'a> {
     timeline: VecDeque<&'a Step>,
     expectations: Expectations,
     watch: Watch,
-    began: tokio_real::Instant,
+    began: real_time::Instant,
     startup: Duration,
     looked_at: Duration,
     turns: (Duration, u64),
@@ -83,13 +83,18 @@ enum Woken {
 }
 
 /// Real time, for reports only: it never reaches the run.
-mod tokio_real {
+mod real_time {
     #[expect(clippy::disallowed_types, reason = "how long a run took in real time is reported")]
     pub(super) type Instant = std::time::Instant;
 
     #[expect(clippy::disallowed_methods, reason = "how long a run took in real time is reported")]
     pub(super) fn now() -> Instant {
         Instant::now()
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "how long a run took in real time is reported")]
+    pub(super) fn since(began: Instant) -> std::time::Duration {
+        began.elapsed()
     }
 }
 
@@ -100,7 +105,7 @@ impl<'a> Run<'a> {
         options: &'a RunOptions,
         stage: Stage,
     ) -> Result<Self, RunError> {
-        let began = tokio_real::now();
+        let began = real_time::now();
         let findings = Findings::default();
         let Stage { world, seed, entropy, clock, trace, site, tokens, host, places, corruption } =
             stage;
@@ -138,7 +143,7 @@ impl<'a> Run<'a> {
             turns: (Duration::ZERO, 0),
         };
         run.set_up().await?;
-        run.startup = run.began.elapsed();
+        run.startup = real_time::since(run.began);
         Ok(run)
     }
 
@@ -347,7 +352,7 @@ impl<'a> Run<'a> {
             world: self.world,
             seed: self.seed,
             horizon: now,
-            took: self.began.elapsed(),
+            took: real_time::since(self.began),
             startup: self.startup,
             verdicts: self.expectations.finish(now),
             violations: self.watch.violations().to_vec(),

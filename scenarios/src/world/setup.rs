@@ -101,16 +101,16 @@ pub async fn install_default_pools(client: &mut Client) -> Result<(), SetupError
         "spec": {"imageFamily": "Ubuntu"},
     });
     install(client, &class).await?;
-    install(client, &default_pool("default", json!({}), json!([]))).await?;
+    install(client, &default_pool("default", &json!({}), &json!([]))).await?;
     let system = default_pool(
         "system-surge",
-        json!({"kubernetes.azure.com/mode": "system"}),
-        json!([{"key": "CriticalAddonsOnly", "value": "true", "effect": "NoSchedule"}]),
+        &json!({"kubernetes.azure.com/mode": "system"}),
+        &json!([{"key": "CriticalAddonsOnly", "value": "true", "effect": "NoSchedule"}]),
     );
     install(client, &system).await
 }
 
-fn default_pool(name: &str, labels: Value, taints: Value) -> Value {
+fn default_pool(name: &str, labels: &Value, taints: &Value) -> Value {
     json!({
         "apiVersion": "karpenter.sh/v1",
         "kind": "NodePool",

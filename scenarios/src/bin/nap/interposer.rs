@@ -29,6 +29,10 @@ pub(crate) fn install() {
     hooks::install(Hooks { enter, leave });
 }
 
+#[expect(
+    clippy::disallowed_types,
+    reason = "the key that the standard library would draw later is drawn here, from the seed"
+)]
 fn enter(seed: u64, epoch: Timestamp) {
     STATE.set(Some(seed));
     EPOCH.set((epoch.as_second(), i64::from(epoch.subsec_nanosecond())));
@@ -43,7 +47,7 @@ fn leave() -> u64 {
     CALLS.get()
 }
 
-/// SplitMix64: every state is legal, and eight bytes of state are enough for a safety net.
+/// `SplitMix64`: every state is legal, and eight bytes of state are enough for a safety net.
 fn next(state: u64) -> (u64, u64) {
     let state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut mixed = state;

@@ -40,8 +40,8 @@ pub(super) fn on_this_thread(
     let runtime = builder.build().map_err(|error| RunError::Thread(error.to_string()))?;
     let result = runtime.block_on(Box::pin(async {
         let stage = stage(scenario, options, seed, entropy)?;
-        let mut run = Run::begin(scenario, options, stage).await?;
-        run.drive(std::future::pending()).await;
+        let mut run = Box::pin(Run::begin(scenario, options, stage)).await?;
+        Box::pin(run.drive(std::future::pending())).await;
         Ok(run.finish())
     }));
     let ambient_calls = hooks::leave();

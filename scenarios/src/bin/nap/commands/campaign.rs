@@ -8,7 +8,7 @@ use scenarios::sweep::{self, Sweep};
 use scenarios::world::discrete::{RunOptions, run as run_one};
 
 use crate::commands::Output;
-use crate::exit::{FAILED, OK, USAGE, data, talk};
+use crate::exit::{ENVIRONMENT, FAILED, OK, USAGE, data, talk};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -24,6 +24,9 @@ pub(crate) struct Arguments {
     /// Runs at a time; default: one per processor
     #[arg(long)]
     jobs: Option<usize>,
+    /// Folder for results.json
+    #[arg(long)]
+    report: Option<PathBuf>,
     /// How results are printed
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
@@ -61,8 +64,18 @@ pub(crate) fn run(arguments: &Arguments) -> u8 {
             }
         }
     }
+    let results = serde_json::json!({"schemaVersion": 1, "rows": rows});
     if arguments.output == Output::Json {
-        data(&format!("{:#}\n", serde_json::json!({"schemaVersion": 1, "rows": rows})));
+        data(&format!("{results:#}\n"));
+    }
+    if let Some(folder) = &arguments.report {
+        let path = folder.join("results.json");
+        let written = std::fs::create_dir_all(folder)
+            .and_then(|()| std::fs::write(&path, format!("{results:#}\n")));
+        if let Err(error) = written {
+            talk(&format!("error: {}: {error}", path.display()));
+            return ENVIRONMENT;
+        }
     }
     code
 }

@@ -37,7 +37,7 @@ pub(crate) struct Arguments {
     /// File for the trace, one JSON object per line
     #[arg(long)]
     trace: Option<PathBuf>,
-    /// File for results as JUnit XML
+    /// File for results as `JUnit` XML
     #[arg(long)]
     junit: Option<PathBuf>,
     /// How results are printed
