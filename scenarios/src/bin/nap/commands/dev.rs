@@ -179,10 +179,7 @@ pub(crate) fn no_home() -> u8 {
     ENVIRONMENT
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the binary's one reader of the environment"
-)]
+/// The binary's one reader of the environment.
 pub(crate) fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
