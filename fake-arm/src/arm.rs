@@ -76,6 +76,11 @@ impl Arm {
         self.lock().wake_at()
     }
 
+    /// [`Cloud::revision`], without waking anybody.
+    pub fn revision(&self) -> u64 {
+        self.lock().revision()
+    }
+
     /// Returns after the next request or change, for drivers that keep time themselves. One that
     /// came since the last call counts.
     pub async fn changed(&self) {

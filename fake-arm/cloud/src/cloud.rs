@@ -130,6 +130,11 @@ impl Cloud {
         }
     }
 
+    /// Rises whenever something stored may have changed: equal numbers, nothing new to see.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
     /// The configuration the cloud began with.
     pub fn config(&self) -> &CloudConfig {
         &self.config

@@ -1,6 +1,7 @@
 //! One machine per NodeClaim, at any time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use super::{Findings, History, Invariant, When};
 use crate::observe::{Observation, resources};
@@ -14,6 +15,11 @@ pub(super) const INVARIANT: Invariant = Invariant {
 
 fn check(observation: &Observation<'_>, _: &History) -> Findings {
     let mut findings = Findings::default();
+    let names: BTreeSet<&str> = observation
+        .cloud
+        .pool_vms()
+        .map(|vm| vm.name.strip_prefix("aks-").unwrap_or(&vm.name))
+        .collect();
     let mut owners: BTreeMap<String, String> = BTreeMap::new();
     for claim in observation.objects.all(resources::CLAIMS) {
         let provider_id = claim.value()["status"]["providerID"].as_str().unwrap_or_default();
@@ -26,12 +32,7 @@ fn check(observation: &Observation<'_>, _: &History) -> Findings {
                 ));
             }
         }
-        let machines: Vec<&str> = observation
-            .cloud
-            .pool_vms()
-            .filter(|vm| belongs(&vm.name, claim.name()))
-            .map(|vm| vm.name.as_str())
-            .collect();
+        let machines = machines_of(claim.name(), &names);
         findings.premises += u64::from(!machines.is_empty());
         if machines.len() > 1 {
             findings.violation(format!(
@@ -46,7 +47,11 @@ fn check(observation: &Observation<'_>, _: &History) -> Findings {
 }
 
 /// A machine is called `aks-` and its claim, perhaps with a suffix after a dash that no claim has.
-fn belongs(vm: &str, claim: &str) -> bool {
-    vm.strip_prefix("aks-").unwrap_or(vm) == claim
-        || vm.strip_prefix("aks-").unwrap_or(vm).starts_with(&format!("{claim}-"))
+fn machines_of<'a>(claim: &str, names: &BTreeSet<&'a str>) -> Vec<&'a str> {
+    // All that begin with the claim's name sort together, from the name itself on.
+    let from = names.range::<str, _>((Bound::Included(claim), Bound::Unbounded));
+    from.take_while(|name| name.starts_with(claim))
+        .filter(|name| name.strip_prefix(claim).is_some_and(|rest| rest.is_empty() || rest.starts_with('-')))
+        .copied()
+        .collect()
 }

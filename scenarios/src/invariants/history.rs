@@ -34,7 +34,6 @@ impl History {
         for (kind, resource) in [
             ("NodeClaim", resources::CLAIMS),
             ("Node", resources::NODES),
-            ("Pod", resources::PODS),
             ("NodePool", resources::POOLS),
             ("AKSNodeClass", resources::CLASSES),
         ] {

@@ -72,6 +72,8 @@ pub(crate) struct Run<'a> {
     began: real_time::Instant,
     startup: Duration,
     looked_at: Duration,
+    /// When a window of an expectation next begins or ends.
+    verdict_due: Option<Duration>,
     turns: (Duration, u64),
 }
 
@@ -140,6 +142,7 @@ impl<'a> Run<'a> {
             began,
             startup: Duration::ZERO,
             looked_at: Duration::ZERO,
+            verdict_due: Some(Duration::ZERO),
             turns: (Duration::ZERO, 0),
         };
         run.set_up().await?;
@@ -195,15 +198,21 @@ impl<'a> Run<'a> {
                 }
             };
             self.follow_mode();
-            if settled.changed || now.saturating_sub(self.looked_at) >= PULSE {
+            let cloud_changed = self.site.refresh_cloud();
+            let pulse = now.saturating_sub(self.looked_at) >= PULSE;
+            if settled.telling || cloud_changed || pulse {
                 self.look(now);
             }
-            self.verdicts(now);
+            let due = self.verdict_due.is_some_and(|at| at <= now);
+            if settled.changed || cloud_changed || due {
+                self.verdicts(now);
+                self.verdict_due = self.expectations.wake_at(now);
+            }
             if now >= self.scenario.horizon || self.stands_still(now) {
                 return;
             }
             let wake = settled.wake_at.map(|at| self.clock.since_start(at));
-            if self.wait(now, wake, stop.as_mut()).await {
+            if self.wait(wake, stop.as_mut()).await {
                 return;
             }
         }
@@ -212,14 +221,13 @@ impl<'a> Run<'a> {
     /// Waits until something has happened or is due; true when it is time to stop.
     async fn wait(
         &mut self,
-        now: Duration,
         wake: Option<Duration>,
         mut stop: impl FusedFuture<Output = ()> + Unpin,
     ) -> bool {
         let next = [
             wake,
             self.timeline.front().map(|step| step.at),
-            self.expectations.wake_at(now),
+            self.verdict_due,
             self.controller.restart_at,
             Some(self.looked_at + PULSE),
             Some(self.scenario.horizon),
@@ -295,7 +303,6 @@ impl<'a> Run<'a> {
 
     fn look(&mut self, now: Duration) {
         self.looked_at = now;
-        self.site.refresh_cloud();
         let observation = self.site.observation();
         let new = self.watch.observe(When::Always, now, &observation, &self.site.history);
         self.report(now, &new);
@@ -338,6 +345,7 @@ impl<'a> Run<'a> {
     /// The verdict.
     pub(crate) fn finish(mut self) -> Outcome {
         let now = self.clock.elapsed();
+        self.site.refresh_cloud();
         self.look(now);
         let observation = self.site.observation();
         let new = self.watch.observe(When::End, now, &observation, &self.site.history);

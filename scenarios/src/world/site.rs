@@ -1,7 +1,7 @@
 //! Both fakes, the components between them, and what is known of them: the same in every world.
 
 use fake_apiserver::{ApiServer, CertificateAuthority, Options as ServerOptions, Tracking};
-use fake_apiserver_components::api::Change;
+use fake_apiserver_components::api::{Change, Resource};
 use fake_apiserver_components::host::JoinFailure;
 use fake_apiserver_components::{Cluster, Options as ClusterOptions, Timings};
 use fake_arm::Arm;
@@ -49,6 +49,10 @@ impl Tokens {
 /// Rounds at one instant after which the world is called a livelock. A round follows each answer
 /// from the cloud to the cluster and back; a dozen is usual.
 const ROUNDS_MAX: u32 = 1_000;
+
+/// What invariants look at, beside the cloud.
+const TELLING: [Resource; 4] =
+    [resources::CLAIMS, resources::NODES, resources::POOLS, resources::CLASSES];
 
 /// How long leftovers may exist before they count as leaks: two periods of the controller's
 /// garbage collection (two minutes each) and the deletion of a machine in between.
@@ -103,6 +107,8 @@ pub struct Site {
     components: Cluster,
     clock: SimClock,
     trace: Trace,
+    /// Revision of the cloud at the last look.
+    seen_cloud: Option<u64>,
 }
 
 /// What [`Site::settle`] found.
@@ -112,6 +118,8 @@ pub struct Settled {
     pub wake_at: Option<Timestamp>,
     /// Whether anything changed.
     pub changed: bool,
+    /// Whether anything changed that invariants look at.
+    pub telling: bool,
 }
 
 impl Site {
@@ -166,6 +174,7 @@ impl Site {
             components: Cluster::new(&components),
             clock,
             trace,
+            seen_cloud: None,
         })
     }
 
@@ -175,7 +184,7 @@ impl Site {
     ///
     /// When it does not come to an end, or components cannot read what they must.
     pub fn settle(&mut self) -> Result<Settled, Finding> {
-        let mut changed = false;
+        let (mut changed, mut telling) = (false, false);
         for _ in 0..ROUNDS_MAX {
             let now = self.clock.wall();
             let events = self.arm.advance();
@@ -194,12 +203,12 @@ impl Site {
                 let cloud = self.arm.wake_at();
                 let wake_at = [wake, cloud].into_iter().flatten().min();
                 if wake_at.is_none_or(|at| at > now) {
-                    return Ok(Settled { wake_at, changed });
+                    return Ok(Settled { wake_at, changed, telling });
                 }
                 continue;
             }
             changed = true;
-            self.note(now, &seen);
+            telling |= self.note(now, &seen);
         }
         Err(Finding::Livelock {
             message: format!("the world does not come to rest at {}", self.clock.wall()),
@@ -211,8 +220,13 @@ impl Site {
         self.clock
     }
 
-    /// Takes a look at the cloud; call it after requests to it.
-    pub fn refresh_cloud(&mut self) {
+    /// Takes a look at the cloud; false when nothing has changed there since the last look.
+    pub fn refresh_cloud(&mut self) -> bool {
+        let revision = self.arm.revision();
+        if self.seen_cloud == Some(revision) {
+            return false;
+        }
+        self.seen_cloud = Some(revision);
         let view = self.arm.with_cloud(|cloud, _| CloudView {
             vms: cloud.vms(),
             nics: cloud.nics(),
@@ -220,6 +234,7 @@ impl Site {
         });
         self.chronicle.cloud(self.clock.elapsed(), &view, &self.objects);
         self.cloud = view;
+        true
     }
 
     /// For expectations and invariants.
@@ -257,7 +272,9 @@ impl Site {
         }
     }
 
-    fn note(&mut self, now: Timestamp, seen: &[Seen]) {
+    /// Takes note of changes; answers whether any of them is about something invariants look at.
+    fn note(&mut self, now: Timestamp, seen: &[Seen]) -> bool {
+        let telling = seen.iter().any(|change| TELLING.contains(&change.resource));
         let mut gone = Vec::new();
         for change in seen {
             self.trace_write(change);
@@ -265,8 +282,10 @@ impl Site {
                 gone.push(change.object.name().to_owned());
             }
         }
-        self.facts.refresh(&self.objects);
-        self.history.observe(now, &self.objects, &gone);
+        if telling {
+            self.facts.refresh(&self.objects);
+            self.history.observe(now, &self.objects, &gone);
+        }
         let decisions = self.chronicle.objects(self.clock.elapsed(), seen, &self.objects);
         for decision in decisions {
             let entry = Entry::Decide {
@@ -276,6 +295,7 @@ impl Site {
             };
             self.trace.record(self.clock.millis(), "controller", entry);
         }
+        telling
     }
 
     fn trace_write(&self, change: &Seen) {
