@@ -28,8 +28,10 @@ const QUIET_PERIOD: Duration = Duration::from_mins(30);
 const INSTANCE_AGE_MIN: Duration = Duration::from_secs(30);
 /// A launched claim younger than this may be missing from a list that lags behind.
 const UNREGISTERED_AGE_MIN: Duration = Duration::from_mins(5);
-/// A cloud resource younger than this may belong to a launch in progress.
-const ORPHAN_AGE_MIN: Duration = Duration::from_mins(5);
+/// A cloud resource younger than this may belong to a claim that has not been seen yet. Longer than
+/// that, leftovers would outlive a period: an interface has no creation time, so its age counts from
+/// the first look.
+const ORPHAN_AGE_MIN: Duration = Duration::from_mins(1);
 
 /// Collects garbage for ever.
 pub(crate) async fn collect_garbage(ctx: &Context) -> ! {
