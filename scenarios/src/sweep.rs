@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::{Value, json};
 
 use crate::format::Scenario;
+use crate::text::append;
 use crate::world::Outcome;
 use crate::world::discrete::{RunError, RunOptions, run};
 use crate::world::ports::{CrashPoint, Moment};
-use crate::text::append;
 
 /// Scenarios with more writes than this are too large to be swept exhaustively.
 pub const WRITES_MAX: u64 = 300;
@@ -40,7 +40,11 @@ pub struct Failure {
 impl Sweep {
     /// The sweep that consists of one run.
     pub fn single(outcome: &Outcome) -> Self {
-        let mut sweep = Self { writes: outcome.writes, runs: 1, ..Self::default() };
+        let mut sweep = Self {
+            writes: outcome.writes,
+            runs: 1,
+            ..Self::default()
+        };
         sweep.fail(None, outcome.failures());
         sweep
     }
@@ -62,7 +66,10 @@ impl Sweep {
         );
         for failure in &self.failures {
             let first = failure.messages.first().map_or("", String::as_str);
-            append(&mut out, format_args!("  ✗ {}: {first}\n", describe(failure.point)));
+            append(
+                &mut out,
+                format_args!("  ✗ {}: {first}\n", describe(failure.point)),
+            );
         }
         out
     }
@@ -108,7 +115,13 @@ pub fn crash_points(
     options: &RunOptions,
     jobs: usize,
 ) -> Result<Sweep, RunError> {
-    let reference = run(scenario, &RunOptions { crash: None, ..options.clone() })?;
+    let reference = run(
+        scenario,
+        &RunOptions {
+            crash: None,
+            ..options.clone()
+        },
+    )?;
     let mut sweep = Sweep::single(&reference);
     let points: Vec<CrashPoint> = (1..=reference.writes.min(WRITES_MAX))
         .flat_map(|write| {
@@ -122,8 +135,13 @@ pub fn crash_points(
             scope.spawn(|| {
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(point) = points.get(index) else { return };
-                    let options = RunOptions { crash: Some(*point), ..options.clone() };
+                    let Some(point) = points.get(index) else {
+                        return;
+                    };
+                    let options = RunOptions {
+                        crash: Some(*point),
+                        ..options.clone()
+                    };
                     let result = run(scenario, &options);
                     let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
                     results.push((index, result));

@@ -4,5 +4,6 @@ use std::fmt::{Arguments, Write};
 
 /// Appends `format_args!(…)` without an intermediate string.
 pub(crate) fn append(out: &mut String, text: Arguments<'_>) {
-    out.write_fmt(text).expect("a string takes whatever is written");
+    out.write_fmt(text)
+        .expect("a string takes whatever is written");
 }

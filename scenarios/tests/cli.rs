@@ -20,13 +20,22 @@ fn sim(text: &[u8]) -> (i32, String) {
 fn malformed_scenarios_exit_2_and_name_the_place() {
     let cases: [(&[u8], &str); 8] = [
         (b"", "x.yaml:1:1:"),
-        (b"# P.\nname: x\nname: y\n", "x.yaml:3:1: duplicate key 'name'"),
+        (
+            b"# P.\nname: x\nname: y\n",
+            "x.yaml:3:1: duplicate key 'name'",
+        ),
         (b"# P.\nname: x\nseed: many\n", "x.yaml:3:7:"),
         (b"# P.\nname: x\nexpcet: []\n", "did you mean 'expect'?"),
         (b"\x7fELF\x00\x01", "x.yaml:1:5:"),
         (b"# P.\nname: x\nhorizon: later\n", "x.yaml:3:10:"),
-        (b"# P.\nname: x\nazure:\n  capacity:\n    - {size: Standard_D4as_v9, available: 0}\n", "x.yaml:5:"),
-        (b"# P.\nname: x\ncontroller:\n  settings: {BATCH_IDLE: 2s}\n", "did you mean BATCH_IDLE_DURATION?"),
+        (
+            b"# P.\nname: x\nazure:\n  capacity:\n    - {size: Standard_D4as_v9, available: 0}\n",
+            "x.yaml:5:",
+        ),
+        (
+            b"# P.\nname: x\ncontroller:\n  settings: {BATCH_IDLE: 2s}\n",
+            "did you mean BATCH_IDLE_DURATION?",
+        ),
     ];
     for (text, expected) in cases {
         let (code, said) = sim(text);
@@ -53,7 +62,10 @@ manifests:
 ";
     let (code, said) = sim(text.as_bytes());
     assert_eq!(code, 2, "{said}");
-    assert!(said.contains("x.yaml:12:") && said.contains("Inside"), "{said}");
+    assert!(
+        said.contains("x.yaml:12:") && said.contains("Inside"),
+        "{said}"
+    );
 }
 
 #[test]

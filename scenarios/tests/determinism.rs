@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 fn catalog(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("catalog").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("catalog")
+        .join(name)
 }
 
 fn nap() -> Command {
@@ -18,7 +20,9 @@ struct Run {
 
 impl Run {
     fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("a temporary folder") }
+        Self {
+            folder: tempfile::tempdir().expect("a temporary folder"),
+        }
     }
 
     fn trace(&self, arguments: &[&str], environment: &[(&str, &str)]) -> String {
@@ -57,7 +61,11 @@ fn assert_same(left: &str, right: &str) {
 #[test]
 fn two_processes_give_one_trace() {
     let first = Run::new().trace(&[], &[]);
-    let elsewhere = [("TZ", "Asia/Kathmandu"), ("HOME", "/nonexistent"), ("LANG", "C")];
+    let elsewhere = [
+        ("TZ", "Asia/Kathmandu"),
+        ("HOME", "/nonexistent"),
+        ("LANG", "C"),
+    ];
     assert_same(&first, &Run::new().trace(&[], &elsewhere));
     // Neither seed nor paths leak into a trace.
     assert!(!first.contains("catalog"));
@@ -76,7 +84,14 @@ fn the_number_of_threads_does_not_matter() {
     let hashes = |jobs: &str| {
         let output = nap()
             .arg("sim")
-            .args(["nothing-fits.yaml", "cheapest-sold-out.yaml", "spot-sold-out.yaml"].map(catalog))
+            .args(
+                [
+                    "nothing-fits.yaml",
+                    "cheapest-sold-out.yaml",
+                    "spot-sold-out.yaml",
+                ]
+                .map(catalog),
+            )
             .args(["--jobs", jobs, "-o", "json", "--report"])
             .arg(folder.path())
             .output()
@@ -85,10 +100,14 @@ fn the_number_of_threads_does_not_matter() {
         let value: serde_json::Value =
             serde_json::from_slice(&output.stdout).expect("JSON on stdout");
         let results = value["results"].as_array().expect("results").clone();
-        let hashes: Vec<String> =
-            results.iter().map(|result| result["traceHash"].to_string()).collect();
-        let calls: Vec<u64> =
-            results.iter().filter_map(|result| result["ambientCalls"].as_u64()).collect();
+        let hashes: Vec<String> = results
+            .iter()
+            .map(|result| result["traceHash"].to_string())
+            .collect();
+        let calls: Vec<u64> = results
+            .iter()
+            .filter_map(|result| result["ambientCalls"].as_u64())
+            .collect();
         assert_eq!(calls, [0, 0, 0], "the interposer was needed");
         hashes
     };

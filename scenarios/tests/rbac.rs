@@ -17,7 +17,9 @@ fn without(index: usize) -> Option<(String, Value)> {
     let mut removed = None;
     let mut seen = 0;
     for document in &mut documents {
-        let Some(rules) = document["rules"].as_array_mut() else { continue };
+        let Some(rules) = document["rules"].as_array_mut() else {
+            continue;
+        };
         if (seen..seen + rules.len()).contains(&index) {
             removed = Some(rules.remove(index - seen));
             break;
@@ -29,7 +31,12 @@ fn without(index: usize) -> Option<(String, Value)> {
 }
 
 fn words<'a>(rule: &'a Value, key: &str) -> Vec<&'a str> {
-    rule[key].as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+    rule[key]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect()
 }
 
 /// Whether a refusal is about one of the resources and verbs of a rule.
@@ -37,17 +44,27 @@ fn names(message: &str, rule: &Value) -> bool {
     let resource = words(rule, "resources")
         .iter()
         .any(|resource| message.contains(&format!("resource \"{resource}\"")));
-    resource && words(rule, "verbs").iter().any(|verb| message.contains(&format!("cannot {verb} ")))
+    resource
+        && words(rule, "verbs")
+            .iter()
+            .any(|verb| message.contains(&format!("cannot {verb} ")))
 }
 
 fn check(scenario: &Scenario, index: usize) -> Result<(), String> {
     let (rbac, rule) = without(index).expect("the index was counted");
-    let options = RunOptions { rbac: Some(rbac), ..RunOptions::default() };
+    let options = RunOptions {
+        rbac: Some(rbac),
+        ..RunOptions::default()
+    };
     let outcome = run(scenario, &options).map_err(|error| error.to_string())?;
-    let named = outcome.findings.iter().any(|finding| {
-        matches!(finding, Finding::Forbidden { message, .. } if names(message, &rule))
-    });
-    if named { Ok(()) } else { Err(format!("nobody misses {rule}: {:?}", outcome.failures())) }
+    let named = outcome.findings.iter().any(
+        |finding| matches!(finding, Finding::Forbidden { message, .. } if names(message, &rule)),
+    );
+    if named {
+        Ok(())
+    } else {
+        Err(format!("nobody misses {rule}: {:?}", outcome.failures()))
+    }
 }
 
 #[test]
@@ -56,7 +73,9 @@ fn every_rule_is_needed_and_named_when_it_is_missing() {
     let scenario = Scenario::load(&file).expect("a valid scenario");
     let whole = run(&scenario, &RunOptions::default()).expect("an outcome");
     assert!(whole.passed(), "{:?}", whole.failures());
-    let count = (0..1_000).take_while(|index| without(*index).is_some()).count();
+    let count = (0..1_000)
+        .take_while(|index| without(*index).is_some())
+        .count();
     assert!(count > 15, "{count}");
     let (next, unneeded) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
@@ -75,5 +94,10 @@ fn every_rule_is_needed_and_named_when_it_is_missing() {
         }
     });
     let unneeded = unneeded.into_inner().expect("nobody panics");
-    assert!(unneeded.is_empty(), "{} of {count} rules:\n{}", unneeded.len(), unneeded.join("\n"));
+    assert!(
+        unneeded.is_empty(),
+        "{} of {count} rules:\n{}",
+        unneeded.len(),
+        unneeded.join("\n")
+    );
 }

@@ -15,5 +15,9 @@ fn no_crash_point_of_the_quickstart_leaves_anything_behind() {
     println!("{}", sweep.render(&scenario.name, scenario.seed));
     assert!(sweep.writes > 20, "{sweep:?}");
     assert_eq!(sweep.reached + 1, sweep.runs, "every point was reached");
-    assert!(sweep.failures.is_empty(), "{}", sweep.render(&scenario.name, scenario.seed));
+    assert!(
+        sweep.failures.is_empty(),
+        "{}",
+        sweep.render(&scenario.name, scenario.seed)
+    );
 }

@@ -41,7 +41,11 @@ fn corrupt(script: &str, fault: BootstrapFault) -> String {
         // The right form, but nobody's token.
         BootstrapFault::Token => replace(script, "TLS_BOOTSTRAP_TOKEN=", "abcdef.abcdefabcdefabcd"),
         // Kubelets may not set labels of this domain beside a short list.
-        BootstrapFault::Label => insert(script, "KUBELET_NODE_LABELS=", "kubernetes.io/forbidden=yes,"),
+        BootstrapFault::Label => insert(
+            script,
+            "KUBELET_NODE_LABELS=",
+            "kubernetes.io/forbidden=yes,",
+        ),
         BootstrapFault::Taint => insert(script, "--register-with-taints=", "broken=yes:Sometimes,"),
         BootstrapFault::MaxPods => replace(script, "--max-pods=", "many"),
     }
@@ -55,7 +59,9 @@ fn value_at(script: &str, key: &str) -> Option<usize> {
 }
 
 fn replace(script: &str, key: &str, value: &str) -> String {
-    let Some(start) = value_at(script, key) else { return script.to_owned() };
+    let Some(start) = value_at(script, key) else {
+        return script.to_owned();
+    };
     let (head, tail) = script.split_at(start);
     let end = tail
         .find(|character: char| character.is_whitespace() || matches!(character, '"' | '\'' | ';'))
@@ -64,7 +70,9 @@ fn replace(script: &str, key: &str, value: &str) -> String {
 }
 
 fn insert(script: &str, key: &str, value: &str) -> String {
-    let Some(start) = value_at(script, key) else { return script.to_owned() };
+    let Some(start) = value_at(script, key) else {
+        return script.to_owned();
+    };
     let (head, tail) = script.split_at(start);
     format!("{head}{value}{tail}")
 }
@@ -85,7 +93,11 @@ mod tests {
         ] {
             let corrupted = corrupt(script, fault);
             let lines = script.lines().zip(corrupted.lines());
-            assert_eq!(lines.filter(|(left, right)| left != right).count(), 1, "{fault:?}");
+            assert_eq!(
+                lines.filter(|(left, right)| left != right).count(),
+                1,
+                "{fault:?}"
+            );
         }
         assert!(corrupt(script, BootstrapFault::MaxPods).contains("--max-pods=many --register"));
         assert!(corrupt(script, BootstrapFault::Token).contains("=\"abcdef.abcdefabcdefabcd\"\n"));

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
+use miette::{
+    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode,
+};
 use serde_saphyr::Error as YamlError;
 
 use crate::format::located::Place;
@@ -47,13 +49,22 @@ impl FormatError {
     /// From the YAML reader.
     pub(crate) fn yaml(file: &str, text: &str, error: &YamlError) -> Self {
         let error = error.without_snippet();
-        let place = error
-            .location()
-            .map_or(Place { line: 1, column: 1, offset: 0, length: 1 }, |location| {
-                Place::of(location, text)
-            });
+        let place = error.location().map_or(
+            Place {
+                line: 1,
+                column: 1,
+                offset: 0,
+                length: 1,
+            },
+            |location| Place::of(location, text),
+        );
         let place = if place.line == 0 {
-            Place { line: 1, column: 1, offset: 0, length: 1 }
+            Place {
+                line: 1,
+                column: 1,
+                offset: 0,
+                length: 1,
+            }
         } else {
             place
         };
@@ -90,7 +101,10 @@ impl FormatError {
         if handler.render_report(&mut snippet, &shown).is_ok() {
             // The first lines repeat the message.
             let body = snippet.find("╭─").map_or(snippet.as_str(), |at| {
-                let line = snippet.get(..at).and_then(|head| head.rfind('\n')).map_or(0, |n| n + 1);
+                let line = snippet
+                    .get(..at)
+                    .and_then(|head| head.rfind('\n'))
+                    .map_or(0, |n| n + 1);
                 snippet.get(line..).unwrap_or_default()
             });
             out.push_str(body);
@@ -123,7 +137,10 @@ impl std::error::Error for Shown<'_> {}
 
 impl Diagnostic for Shown<'_> {
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        self.error.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display + 'a>)
+        self.error
+            .help
+            .as_ref()
+            .map(|help| Box::new(help) as Box<dyn fmt::Display + 'a>)
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
@@ -139,25 +156,42 @@ impl Diagnostic for Shown<'_> {
 
 fn describe(error: &YamlError) -> (String, Option<String>) {
     match error {
-        YamlError::SerdeUnknownField { field, expected, .. } => {
-            (format!("unknown key '{field}'"), Some(did_you_mean(field, expected)))
-        }
-        YamlError::SerdeUnknownVariant { variant, expected, .. } => {
-            (format!("unknown value '{variant}'"), Some(did_you_mean(variant, expected)))
-        }
-        YamlError::SerdeMissingField { field, .. } => {
-            (format!("missing key '{field}'"), Some(format!("add '{field}:'")))
-        }
+        YamlError::SerdeUnknownField {
+            field, expected, ..
+        } => (
+            format!("unknown key '{field}'"),
+            Some(did_you_mean(field, expected)),
+        ),
+        YamlError::SerdeUnknownVariant {
+            variant, expected, ..
+        } => (
+            format!("unknown value '{variant}'"),
+            Some(did_you_mean(variant, expected)),
+        ),
+        YamlError::SerdeMissingField { field, .. } => (
+            format!("missing key '{field}'"),
+            Some(format!("add '{field}:'")),
+        ),
         YamlError::DuplicateMappingKey { key, .. } => (
             format!("duplicate key '{}'", key.as_deref().unwrap_or("?")),
             Some("each key may appear once: merge the two entries or remove one".to_owned()),
         ),
-        YamlError::SerdeInvalidType { unexpected, expected, .. } => {
-            (format!("wrong type: found {unexpected}, expected {expected}"), None)
-        }
-        YamlError::SerdeInvalidValue { unexpected, expected, .. } => {
-            (format!("wrong value: found {unexpected}, expected {expected}"), None)
-        }
+        YamlError::SerdeInvalidType {
+            unexpected,
+            expected,
+            ..
+        } => (
+            format!("wrong type: found {unexpected}, expected {expected}"),
+            None,
+        ),
+        YamlError::SerdeInvalidValue {
+            unexpected,
+            expected,
+            ..
+        } => (
+            format!("wrong value: found {unexpected}, expected {expected}"),
+            None,
+        ),
         other => {
             let text = other.to_string();
             let line = text.lines().next().unwrap_or_default().trim();

@@ -42,16 +42,51 @@ pub enum Observable {
 /// Every observable by the name scenarios use, with the filters it knows beside labels.
 pub(crate) const OBSERVABLES: [(&str, Observable, &[&str], &str); 13] = [
     ("nodes", Observable::Nodes, MACHINE, "nodes of NodePools"),
-    ("nodes.ready", Observable::NodesReady, MACHINE, "nodes of NodePools that are Ready"),
+    (
+        "nodes.ready",
+        Observable::NodesReady,
+        MACHINE,
+        "nodes of NodePools that are Ready",
+    ),
     ("claims", Observable::Claims, MACHINE, "NodeClaims"),
-    ("claims.ready", Observable::ClaimsReady, MACHINE, "NodeClaims that are Ready"),
+    (
+        "claims.ready",
+        Observable::ClaimsReady,
+        MACHINE,
+        "NodeClaims that are Ready",
+    ),
     ("pods", Observable::Pods, POD, "pods outside kube-system"),
-    ("pods.running", Observable::PodsRunning, POD, "running pods outside kube-system"),
-    ("pods.pending", Observable::PodsPending, POD, "pending pods outside kube-system"),
-    ("vms", Observable::Vms, MACHINE, "virtual machines of NodePools"),
-    ("nics", Observable::Nics, &[], "network interfaces of such machines"),
+    (
+        "pods.running",
+        Observable::PodsRunning,
+        POD,
+        "running pods outside kube-system",
+    ),
+    (
+        "pods.pending",
+        Observable::PodsPending,
+        POD,
+        "pending pods outside kube-system",
+    ),
+    (
+        "vms",
+        Observable::Vms,
+        MACHINE,
+        "virtual machines of NodePools",
+    ),
+    (
+        "nics",
+        Observable::Nics,
+        &[],
+        "network interfaces of such machines",
+    ),
     ("disks", Observable::Disks, &[], "disks of such machines"),
-    ("cost", Observable::Cost, MACHINE, "US dollars per hour of such machines"),
+    (
+        "cost",
+        Observable::Cost,
+        MACHINE,
+        "US dollars per hour of such machines",
+    ),
     (
         "events",
         Observable::Events,
@@ -162,7 +197,10 @@ impl Expression {
             all.push(comparison(part, start)?);
             start += part.len() + 2;
         }
-        Ok(Self { all, text: text.to_owned() })
+        Ok(Self {
+            all,
+            text: text.to_owned(),
+        })
     }
 }
 
@@ -171,7 +209,11 @@ fn fail<T>(
     message: impl Into<String>,
     help: impl Into<String>,
 ) -> Result<T, ExpressionError> {
-    Err(ExpressionError { at, message: message.into(), help: help.into() })
+    Err(ExpressionError {
+        at,
+        message: message.into(),
+        help: help.into(),
+    })
 }
 
 fn comparison(part: &str, start: usize) -> Result<Comparison, ExpressionError> {
@@ -187,21 +229,38 @@ fn comparison(part: &str, start: usize) -> Result<Comparison, ExpressionError> {
         },
         Ok,
     )?;
-    let (left, right) = (&part.get(..split).unwrap_or_default(), part.get(split + token.len()..).unwrap_or_default());
+    let (left, right) = (
+        &part.get(..split).unwrap_or_default(),
+        part.get(split + token.len()..).unwrap_or_default(),
+    );
     let (observable, name, filters) = subject(left, start)?;
     let money = observable == Observable::Cost;
     let number = right.trim();
     let at = start + split + token.len() + (right.len() - right.trim_start().len());
-    let value = if money { micro_dollars(number) } else { number.parse().ok() };
+    let value = if money {
+        micro_dollars(number)
+    } else {
+        number.parse().ok()
+    };
     let Some(value) = value else {
         let help = if money {
             "an amount in US dollars per hour with at most six decimals, for example 0.25"
         } else {
             "a whole number, for example 10"
         };
-        return fail((at, number.len()), format!("'{number}' is no value for {name}"), help);
+        return fail(
+            (at, number.len()),
+            format!("'{number}' is no value for {name}"),
+            help,
+        );
     };
-    Ok(Comparison { observable, filters, operator, value, text: part.trim().to_owned() })
+    Ok(Comparison {
+        observable,
+        filters,
+        operator,
+        value,
+        text: part.trim().to_owned(),
+    })
 }
 
 /// The operator outside parentheses: `=` inside them belongs to filters.
@@ -225,10 +284,7 @@ fn find_operator(part: &str) -> Option<(usize, &'static str, Operator)> {
     None
 }
 
-fn subject(
-    left: &str,
-    start: usize,
-) -> Result<(Observable, String, Vec<Filter>), ExpressionError> {
+fn subject(left: &str, start: usize) -> Result<(Observable, String, Vec<Filter>), ExpressionError> {
     let at = start + (left.len() - left.trim_start().len());
     let left = left.trim();
     let (head, inner, tail) = match (left.find('('), left.rfind(')')) {
@@ -238,7 +294,13 @@ fn subject(
             left.get(close + 1..).unwrap_or_default(),
         ),
         (None, None) => (left, "", ""),
-        _ => return fail((at, left.len()), "unbalanced parentheses", "write pods(app=web).running"),
+        _ => {
+            return fail(
+                (at, left.len()),
+                "unbalanced parentheses",
+                "write pods(app=web).running",
+            );
+        }
     };
     let name = format!("{}{}", head.trim(), tail.trim());
     let Some((_, observable, known, _)) = OBSERVABLES.iter().find(|(known, ..)| *known == name)
@@ -254,13 +316,24 @@ fn subject(
         );
     };
     let mut filters = Vec::new();
-    for item in inner.split(',').map(str::trim).filter(|item| !item.is_empty()) {
+    for item in inner
+        .split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
+    {
         let Some((key, value)) = item.split_once('=') else {
-            return fail((at, left.len()), format!("'{item}' is no filter"), "write key=value");
+            return fail(
+                (at, left.len()),
+                format!("'{item}' is no filter"),
+                "write key=value",
+            );
         };
         let (key, value) = (key.trim(), value.trim());
         check_filter(key, &name, known, *observable, (at, left.len()))?;
-        filters.push(Filter { key: key.to_owned(), value: value.to_owned() });
+        filters.push(Filter {
+            key: key.to_owned(),
+            value: value.to_owned(),
+        });
     }
     Ok((*observable, name, filters))
 }
@@ -283,7 +356,11 @@ fn check_filter(
     let near = suggest::nearest(key, known.iter().copied())
         .map(|near| format!("did you mean '{near}'? "))
         .unwrap_or_default();
-    fail(at, format!("{name} has no filter '{key}'"), format!("{near}known: {}", known.join(", ")))
+    fail(
+        at,
+        format!("{name} has no filter '{key}'"),
+        format!("{near}known: {}", known.join(", ")),
+    )
 }
 
 fn micro_dollars(text: &str) -> Option<i64> {
@@ -315,7 +392,11 @@ mod tests {
     #[test]
     fn errors_name_place_and_fix() {
         let error = Expression::parse("pods.runing == 10").expect_err("misspelt");
-        assert!(error.help.starts_with("did you mean 'pods.running'?"), "{}", error.help);
+        assert!(
+            error.help.starts_with("did you mean 'pods.running'?"),
+            "{}",
+            error.help
+        );
         let error = Expression::parse("nodes == ten").expect_err("no number");
         assert_eq!(error.at, (9, 3));
         let error = Expression::parse("events(reasn=X) > 0").expect_err("unknown filter");

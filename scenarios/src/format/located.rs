@@ -32,15 +32,25 @@ impl Place {
             .unwrap_or(1)
             .clamp(1, text.len().saturating_sub(offset).max(1));
         // A marker under several lines hides more than it shows.
-        let first_line = text.get(offset..).map_or(1, |rest| rest.find('\n').unwrap_or(rest.len()));
-        Self { line, column, offset, length: length.min(first_line.max(1)) }
+        let first_line = text
+            .get(offset..)
+            .map_or(1, |rest| rest.find('\n').unwrap_or(rest.len()));
+        Self {
+            line,
+            column,
+            offset,
+            length: length.min(first_line.max(1)),
+        }
     }
 
     /// The place of a byte inside a scalar that starts here.
     #[must_use]
     pub fn inside(self, bytes: usize, length: usize, text: &str) -> Self {
         // A quoted scalar starts one byte after its quote.
-        let quoted = text.as_bytes().get(self.offset).is_some_and(|byte| matches!(byte, b'"' | b'\''));
+        let quoted = text
+            .as_bytes()
+            .get(self.offset)
+            .is_some_and(|byte| matches!(byte, b'"' | b'\''));
         let shift = bytes + usize::from(quoted);
         Self {
             line: self.line,
@@ -52,8 +62,11 @@ impl Place {
 }
 
 fn offset_of(text: &str, line: usize, column: usize) -> usize {
-    let start: usize =
-        text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
+    let start: usize = text
+        .split_inclusive('\n')
+        .take(line.saturating_sub(1))
+        .map(str::len)
+        .sum();
     let within: usize = text
         .get(start..)
         .unwrap_or_default()
@@ -82,7 +95,10 @@ impl Located {
     /// Reads the tree; the text has been read before, so an error here yields nothing.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let tree: Spanned<Inner> = serde_saphyr::from_str(text).ok()?;
-        Some(Self { location: tree.referenced, content: tree.value.0 })
+        Some(Self {
+            location: tree.referenced,
+            content: tree.value.0,
+        })
     }
 
     /// The deepest node on a path like `azure.capacity[0].size` that exists.
@@ -93,10 +109,14 @@ impl Located {
         let mut node = self;
         for part in split_path(path) {
             let next = match &node.content {
-                Content::Map(entries) => {
-                    entries.iter().find(|(key, _)| *key == part).map(|(_, value)| value)
-                }
-                Content::Seq(items) => part.parse::<usize>().ok().and_then(|index| items.get(index)),
+                Content::Map(entries) => entries
+                    .iter()
+                    .find(|(key, _)| *key == part)
+                    .map(|(_, value)| value),
+                Content::Seq(items) => part
+                    .parse::<usize>()
+                    .ok()
+                    .and_then(|index| items.get(index)),
                 Content::Scalar => None,
             };
             match next {
@@ -152,7 +172,13 @@ impl<'de> Visitor<'de> for InnerVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Inner, A::Error> {
         let mut entries = Vec::new();
         while let Some((key, value)) = map.next_entry::<String, Spanned<Inner>>()? {
-            entries.push((key, Located { location: value.referenced, content: value.value.0 }));
+            entries.push((
+                key,
+                Located {
+                    location: value.referenced,
+                    content: value.value.0,
+                },
+            ));
         }
         Ok(Inner(Content::Map(entries)))
     }
@@ -160,7 +186,10 @@ impl<'de> Visitor<'de> for InnerVisitor {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Inner, A::Error> {
         let mut items = Vec::new();
         while let Some(value) = seq.next_element::<Spanned<Inner>>()? {
-            items.push(Located { location: value.referenced, content: value.value.0 });
+            items.push(Located {
+                location: value.referenced,
+                content: value.value.0,
+            });
         }
         Ok(Inner(Content::Seq(items)))
     }

@@ -55,7 +55,8 @@ fn wrong_types_point_at_the_value() {
 
 #[test]
 fn bad_durations_and_expressions_point_inside() {
-    let error = refused("# P.\nname: x\ntimeline:\n  - at: soon\n    scale: {name: a, replicas: 1}\n");
+    let error =
+        refused("# P.\nname: x\ntimeline:\n  - at: soon\n    scale: {name: a, replicas: 1}\n");
     assert_eq!((error.place.line, error.place.column), (4, 9));
     let text = "# P.\nname: x\nexpect:\n  - eventually: pods.runing == 10\n    within: 5m\n";
     let error = refused(text);
@@ -84,21 +85,40 @@ fn a_step_does_one_thing() {
 
 #[test]
 fn unknown_kinds_suggest() {
-    let error = refused("# P.\nname: x\ntimeline:\n  - at: 1m\n    delete: {kind: Deploiment, name: a}\n");
-    assert!(error.help.as_deref().is_some_and(|help| help.contains("'Deployment'")), "{error:?}");
+    let error =
+        refused("# P.\nname: x\ntimeline:\n  - at: 1m\n    delete: {kind: Deploiment, name: a}\n");
+    assert!(
+        error
+            .help
+            .as_deref()
+            .is_some_and(|help| help.contains("'Deployment'")),
+        "{error:?}"
+    );
 }
 
 #[test]
 fn empty_and_binary_files_are_refused() {
     let folder = tempfile::tempdir().expect("temporary folder");
-    let cases: [(&str, &[u8]); 4] =
-        [("empty", b""), ("blank", b"\n# only a comment\n"), ("nul", b"name: \0\n"), ("latin", b"# P.\nname: \xff\n")];
+    let cases: [(&str, &[u8]); 4] = [
+        ("empty", b""),
+        ("blank", b"\n# only a comment\n"),
+        ("nul", b"name: \0\n"),
+        ("latin", b"# P.\nname: \xff\n"),
+    ];
     for (name, bytes) in cases {
         let path = folder.path().join(name);
         std::fs::write(&path, bytes).expect("writable");
         let error = Scenario::load(&path).expect_err(name);
-        assert!(error.place.line >= 1 && error.place.column >= 1, "{name}: {error:?}");
-        assert!(error.render().contains(&format!("{name}:{}:", error.place.line)), "{name}");
+        assert!(
+            error.place.line >= 1 && error.place.column >= 1,
+            "{name}: {error:?}"
+        );
+        assert!(
+            error
+                .render()
+                .contains(&format!("{name}:{}:", error.place.line)),
+            "{name}"
+        );
     }
 }
 

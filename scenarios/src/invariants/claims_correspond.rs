@@ -15,17 +15,25 @@ pub(super) const INVARIANT: Invariant = Invariant {
 
 fn check(observation: &Observation<'_>, _: &History) -> Findings {
     let mut findings = Findings::default();
-    let machines: BTreeSet<String> =
-        observation.cloud.pool_vms().map(|vm| vm.provider_id.to_lowercase()).collect();
+    let machines: BTreeSet<String> = observation
+        .cloud
+        .pool_vms()
+        .map(|vm| vm.provider_id.to_lowercase())
+        .collect();
     let mut claimed = BTreeSet::new();
     for claim in observation.objects.all(resources::CLAIMS) {
-        let provider_id = claim.value()["status"]["providerID"].as_str().unwrap_or_default();
+        let provider_id = claim.value()["status"]["providerID"]
+            .as_str()
+            .unwrap_or_default();
         if provider_id.is_empty() {
             continue;
         }
         findings.premises += 1;
         if !machines.contains(&provider_id.to_lowercase()) {
-            findings.violation(format!("NodeClaim {} has no machine {provider_id}", claim.name()));
+            findings.violation(format!(
+                "NodeClaim {} has no machine {provider_id}",
+                claim.name()
+            ));
         }
         claimed.insert(provider_id.to_lowercase());
     }
@@ -34,7 +42,9 @@ fn check(observation: &Observation<'_>, _: &History) -> Findings {
             continue;
         }
         findings.premises += 1;
-        let provider_id = node.value()["spec"]["providerID"].as_str().unwrap_or_default();
+        let provider_id = node.value()["spec"]["providerID"]
+            .as_str()
+            .unwrap_or_default();
         if !claimed.contains(&provider_id.to_lowercase()) {
             findings.violation(format!("node {} has no NodeClaim", node.name()));
         }

@@ -22,7 +22,9 @@ fn check(observation: &Observation<'_>, _: &History) -> Findings {
         .collect();
     let mut owners: BTreeMap<String, String> = BTreeMap::new();
     for claim in observation.objects.all(resources::CLAIMS) {
-        let provider_id = claim.value()["status"]["providerID"].as_str().unwrap_or_default();
+        let provider_id = claim.value()["status"]["providerID"]
+            .as_str()
+            .unwrap_or_default();
         if !provider_id.is_empty() {
             let key = provider_id.to_lowercase();
             if let Some(other) = owners.insert(key, claim.name().to_owned()) {
@@ -51,7 +53,10 @@ fn machines_of<'a>(claim: &str, names: &BTreeSet<&'a str>) -> Vec<&'a str> {
     // All that begin with the claim's name sort together, from the name itself on.
     let from = names.range::<str, _>((Bound::Included(claim), Bound::Unbounded));
     from.take_while(|name| name.starts_with(claim))
-        .filter(|name| name.strip_prefix(claim).is_some_and(|rest| rest.is_empty() || rest.starts_with('-')))
+        .filter(|name| {
+            name.strip_prefix(claim)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+        })
         .copied()
         .collect()
 }

@@ -12,7 +12,10 @@ pub(super) const INVARIANT: Invariant = Invariant {
 };
 
 fn check(observation: &Observation<'_>, history: &History) -> Findings {
-    let mut findings = Findings { premises: history.deleting_since.len() as u64, ..Findings::default() };
+    let mut findings = Findings {
+        premises: history.deleting_since.len() as u64,
+        ..Findings::default()
+    };
     for (kind, resource) in [("NodeClaim", resources::CLAIMS), ("Node", resources::NODES)] {
         for object in observation.objects.all(resource) {
             if object.value()["metadata"]["deletionTimestamp"].is_null() {

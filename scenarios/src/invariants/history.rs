@@ -23,7 +23,10 @@ pub struct History {
 impl History {
     /// A history that allows leftovers this long.
     pub fn new(grace: Duration) -> Self {
-        Self { grace, ..Self::default() }
+        Self {
+            grace,
+            ..Self::default()
+        }
     }
 
     /// Takes note of the present.

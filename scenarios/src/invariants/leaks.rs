@@ -40,7 +40,9 @@ pub(super) const DISK: Invariant = Invariant {
 fn claim_of<'a>(name: &str, claims: &'a BTreeSet<String>) -> Option<&'a String> {
     let name = name.strip_prefix("aks-").unwrap_or(name);
     let mut before = claims.range::<str, _>((Bound::Unbounded, Bound::Included(name)));
-    before.next_back().filter(|claim| name.starts_with(claim.as_str()))
+    before
+        .next_back()
+        .filter(|claim| name.starts_with(claim.as_str()))
 }
 
 fn check<'a>(
@@ -49,8 +51,11 @@ fn check<'a>(
     kind: &str,
     items: impl Iterator<Item = (&'a str, Timestamp)>,
 ) -> Findings {
-    let claims: BTreeSet<String> =
-        observation.objects.all(resources::CLAIMS).map(|claim| claim.name().to_owned()).collect();
+    let claims: BTreeSet<String> = observation
+        .objects
+        .all(resources::CLAIMS)
+        .map(|claim| claim.name().to_owned())
+        .collect();
     let gone: BTreeSet<String> = history.claims_gone.keys().cloned().collect();
     let mut findings = Findings::default();
     for (name, created) in items {
@@ -71,17 +76,26 @@ fn check<'a>(
 }
 
 fn vms(observation: &Observation<'_>, history: &History) -> Findings {
-    let items = observation.cloud.pool_vms().map(|vm| (vm.name.as_str(), vm.created));
+    let items = observation
+        .cloud
+        .pool_vms()
+        .map(|vm| (vm.name.as_str(), vm.created));
     check(observation, history, "virtual machine", items)
 }
 
 fn nics(observation: &Observation<'_>, history: &History) -> Findings {
-    let items = observation.cloud.pool_nics().map(|nic| (nic.name.as_str(), nic.created));
+    let items = observation
+        .cloud
+        .pool_nics()
+        .map(|nic| (nic.name.as_str(), nic.created));
     check(observation, history, "network interface", items)
 }
 
 fn disks(observation: &Observation<'_>, history: &History) -> Findings {
-    let unattached = observation.cloud.pool_disks().filter(|disk| disk.attached_to.is_none());
+    let unattached = observation
+        .cloud
+        .pool_disks()
+        .filter(|disk| disk.attached_to.is_none());
     let items = unattached.map(|disk| (disk.name.as_str(), disk.created));
     let mut findings = check(observation, history, "disk", items);
     findings.premises = u64::try_from(observation.cloud.pool_disks().count()).unwrap_or(u64::MAX);

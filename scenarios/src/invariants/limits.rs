@@ -19,7 +19,11 @@ fn check(observation: &Observation<'_>, _: &History) -> Findings {
         let used: u64 = observation
             .cloud
             .pool_vms()
-            .filter(|vm| vm.tags.get(POOL_TAG).is_some_and(|name| name == pool.name()))
+            .filter(|vm| {
+                vm.tags
+                    .get(POOL_TAG)
+                    .is_some_and(|name| name == pool.name())
+            })
             .filter(|vm| vm.price_per_hour.0 > 0)
             .map(|vm| u64::from(vm.cores) * 1000)
             .sum();

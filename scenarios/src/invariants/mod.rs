@@ -90,7 +90,10 @@ pub struct Watch {
 
 impl Default for Watch {
     fn default() -> Self {
-        Self { premises: vec![0; REGISTRY.len()], violations: Vec::new() }
+        Self {
+            premises: vec![0; REGISTRY.len()],
+            violations: Vec::new(),
+        }
     }
 }
 
@@ -106,14 +109,21 @@ impl Watch {
     ) -> Vec<Violation> {
         let mut new = Vec::new();
         for (index, invariant) in REGISTRY.iter().enumerate() {
-            let broken = self.violations.iter().any(|violation| violation.id == invariant.id);
+            let broken = self
+                .violations
+                .iter()
+                .any(|violation| violation.id == invariant.id);
             if invariant.when != when || broken {
                 continue;
             }
             let found = (invariant.check)(observation, history);
             self.premises[index] = self.premises[index].max(found.premises);
             if let Some(message) = found.violations.into_iter().next() {
-                let violation = Violation { id: invariant.id, at: now, message };
+                let violation = Violation {
+                    id: invariant.id,
+                    at: now,
+                    message,
+                };
                 self.violations.push(violation.clone());
                 new.push(violation);
             }
@@ -124,7 +134,9 @@ impl Watch {
     /// `(id, doc, premises)` of every invariant.
     pub fn premises(&self) -> Vec<(&'static str, &'static str, u64)> {
         let counted = REGISTRY.iter().zip(&self.premises);
-        counted.map(|(invariant, premises)| (invariant.id, invariant.doc, *premises)).collect()
+        counted
+            .map(|(invariant, premises)| (invariant.id, invariant.doc, *premises))
+            .collect()
     }
 
     /// All violations so far.

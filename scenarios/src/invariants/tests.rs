@@ -143,7 +143,10 @@ impl World {
             objects: &mirror,
             cloud: &self.cloud,
         };
-        let invariant = REGISTRY.iter().find(|invariant| invariant.id == id).expect("registered");
+        let invariant = REGISTRY
+            .iter()
+            .find(|invariant| invariant.id == id)
+            .expect("registered");
         (invariant.check)(&observation, &self.history)
     }
 }
@@ -162,7 +165,10 @@ fn broken(id: &str) -> World {
             let (_, claim) = &mut world.objects[0];
             claim["metadata"]["deletionTimestamp"] = json!("2026-01-05T08:00:00Z");
             claim["metadata"]["finalizers"] = json!(["karpenter.sh/termination"]);
-            world.history.deleting_since.insert("NodeClaim//pool-abcde".to_owned(), start());
+            world
+                .history
+                .deleting_since
+                .insert("NodeClaim//pool-abcde".to_owned(), start());
         }
         "INV-LIMITS" => {
             let mut second = vm("aks-pool-fghij");
@@ -180,7 +186,11 @@ fn every_invariant_holds_in_a_sound_world_and_fires_in_a_broken_one() {
         let sound = sound().check(invariant.id);
         assert_eq!(sound.violations, Vec::<String>::new(), "{}", invariant.id);
         let broken = broken(invariant.id).check(invariant.id);
-        assert!(!broken.violations.is_empty(), "{} does not fire", invariant.id);
+        assert!(
+            !broken.violations.is_empty(),
+            "{} does not fire",
+            invariant.id
+        );
         assert!(broken.premises > 0, "{}", invariant.id);
     }
 }
@@ -189,7 +199,10 @@ fn every_invariant_holds_in_a_sound_world_and_fires_in_a_broken_one() {
 fn leftovers_are_tolerated_for_the_grace_period() {
     let mut world = sound().without(resources::CLAIMS);
     let late = start() + SignedDuration::from_mins(57);
-    world.history.claims_gone.insert("pool-abcde".to_owned(), late);
+    world
+        .history
+        .claims_gone
+        .insert("pool-abcde".to_owned(), late);
     assert!(world.check("INV-VM-LEAK").violations.is_empty());
     assert!(world.check("INV-NIC-LEAK").violations.is_empty());
 }
@@ -198,6 +211,10 @@ fn leftovers_are_tolerated_for_the_grace_period() {
 fn ids_are_unique_and_documented() {
     for (index, invariant) in REGISTRY.iter().enumerate() {
         assert!(invariant.id.starts_with("INV-") && !invariant.doc.is_empty());
-        assert!(REGISTRY[index + 1..].iter().all(|other| other.id != invariant.id));
+        assert!(
+            REGISTRY[index + 1..]
+                .iter()
+                .all(|other| other.id != invariant.id)
+        );
     }
 }

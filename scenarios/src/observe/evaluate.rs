@@ -10,7 +10,9 @@ use crate::observe::{CAPACITY_LABEL, Observation, POOL_LABEL, POOL_TAG, resource
 /// Whether an expression holds.
 pub fn holds(expression: &Expression, observation: &Observation<'_>) -> bool {
     expression.all.iter().all(|comparison| {
-        comparison.operator.holds(evaluate(comparison, observation), comparison.value)
+        comparison
+            .operator
+            .holds(evaluate(comparison, observation), comparison.value)
     })
 }
 
@@ -29,7 +31,9 @@ pub fn evaluate(comparison: &Comparison, observation: &Observation<'_>) -> i64 {
         Observable::Nics => count(observation.cloud.pool_nics()),
         Observable::Disks => count(observation.cloud.pool_disks()),
         Observable::Cost => {
-            let sum: u64 = vms(observation, filters).map(|vm| vm.price_per_hour.0).sum();
+            let sum: u64 = vms(observation, filters)
+                .map(|vm| vm.price_per_hour.0)
+                .sum();
             i64::try_from(sum).unwrap_or(i64::MAX)
         }
         Observable::Events => events(observation, filters),
@@ -71,7 +75,10 @@ pub(crate) fn is_true(object: &Object, condition: &str) -> bool {
 }
 
 pub(crate) fn conditions_of(object: &Object) -> impl Iterator<Item = &Value> {
-    object.value()["status"]["conditions"].as_array().into_iter().flatten()
+    object.value()["status"]["conditions"]
+        .as_array()
+        .into_iter()
+        .flatten()
 }
 
 fn nodes(observation: &Observation<'_>, filters: &[Filter], ready: bool) -> i64 {
@@ -83,9 +90,12 @@ fn nodes(observation: &Observation<'_>, filters: &[Filter], ready: bool) -> i64 
 }
 
 fn claims(observation: &Observation<'_>, filters: &[Filter], ready: bool) -> i64 {
-    count(observation.objects.all(resources::CLAIMS).filter(|claim| {
-        (!ready || is_true(claim, "Ready")) && machine_matches(claim, filters)
-    }))
+    count(
+        observation
+            .objects
+            .all(resources::CLAIMS)
+            .filter(|claim| (!ready || is_true(claim, "Ready")) && machine_matches(claim, filters)),
+    )
 }
 
 fn pods(observation: &Observation<'_>, filters: &[Filter], phase: Option<&str>) -> i64 {
@@ -147,7 +157,9 @@ fn events(observation: &Observation<'_>, filters: &[Filter]) -> i64 {
             found == Some(&filter.value)
         })
     });
-    matching.map(|event| event.value()["count"].as_i64().unwrap_or(1).max(1)).sum()
+    matching
+        .map(|event| event.value()["count"].as_i64().unwrap_or(1).max(1))
+        .sum()
 }
 
 fn contains(text: &Value, part: &str) -> bool {
@@ -162,7 +174,12 @@ fn conditions(observation: &Observation<'_>, filters: &[Filter]) -> i64 {
         ("Node", resources::NODES),
         ("Pod", resources::PODS),
     ];
-    let wanted = |key: &str| filters.iter().find(|filter| filter.key == key).map(|it| &*it.value);
+    let wanted = |key: &str| {
+        filters
+            .iter()
+            .find(|filter| filter.key == key)
+            .map(|it| &*it.value)
+    };
     let mut total = 0;
     for (kind, resource) in kinds {
         if wanted("kind").is_some_and(|wanted| wanted != kind) {
@@ -173,7 +190,8 @@ fn conditions(observation: &Observation<'_>, filters: &[Filter]) -> i64 {
                 continue;
             }
             total += count(conditions_of(object).filter(|condition| {
-                let said = wanted("message").is_none_or(|text| contains(&condition["message"], text));
+                let said =
+                    wanted("message").is_none_or(|text| contains(&condition["message"], text));
                 said && ["type", "status", "reason"].iter().all(|field| {
                     wanted(field).is_none_or(|value| condition[field].as_str() == Some(value))
                 })

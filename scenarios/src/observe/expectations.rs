@@ -36,7 +36,10 @@ impl Expectations {
         Self(
             expectations
                 .iter()
-                .map(|expectation| Tracked { expectation: expectation.clone(), verdict: None })
+                .map(|expectation| Tracked {
+                    expectation: expectation.clone(),
+                    verdict: None,
+                })
                 .collect(),
         )
     }
@@ -55,14 +58,21 @@ impl Expectations {
     /// Windows include both ends: a state that comes true exactly at the deadline counts.
     pub fn observe(&mut self, now: Duration, observation: &Observation<'_>) -> Vec<Verdict> {
         let mut decided = Vec::new();
-        for tracked in self.0.iter_mut().filter(|tracked| tracked.verdict.is_none()) {
+        for tracked in self
+            .0
+            .iter_mut()
+            .filter(|tracked| tracked.verdict.is_none())
+        {
             let expectation = &tracked.expectation;
             if now < expectation.from {
                 continue;
             }
             let inside = now <= expectation.to;
-            let ok = match (expectation.modality, inside, holds(&expectation.expression, observation))
-            {
+            let ok = match (
+                expectation.modality,
+                inside,
+                holds(&expectation.expression, observation),
+            ) {
                 (Modality::Eventually, true, true) => Some(true),
                 (Modality::Eventually, _, _) if now >= expectation.to => Some(false),
                 (Modality::Always, true, false) | (Modality::Never, true, true) => Some(false),
@@ -104,7 +114,11 @@ impl Expectations {
 fn seen(expectation: &Expectation, observation: &Observation<'_>) -> String {
     let parts = expectation.expression.all.iter().map(|comparison| {
         let value = evaluate(comparison, observation);
-        format!("{} (is {})", comparison.text, shown(comparison.observable, value))
+        format!(
+            "{} (is {})",
+            comparison.text,
+            shown(comparison.observable, value)
+        )
     });
     parts.collect::<Vec<_>>().join(" && ")
 }

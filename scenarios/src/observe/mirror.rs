@@ -9,7 +9,11 @@ pub mod resources {
     use fake_apiserver_components::api::Resource;
 
     const fn of(group: &'static str, version: &'static str, plural: &'static str) -> Resource {
-        Resource { group, version, plural }
+        Resource {
+            group,
+            version,
+            plural,
+        }
     }
 
     /// Pods.
@@ -30,8 +34,16 @@ pub mod resources {
     pub const CLASSES: Resource = of("karpenter.azure.com", "v1beta1", "aksnodeclasses");
 
     /// All, in the order in which they are read.
-    pub const ALL: [Resource; 8] =
-        [POOLS, CLASSES, CLAIMS, NODES, DEPLOYMENTS, PDBS, PODS, EVENTS];
+    pub const ALL: [Resource; 8] = [
+        POOLS,
+        CLASSES,
+        CLAIMS,
+        NODES,
+        DEPLOYMENTS,
+        PDBS,
+        PODS,
+        EVENTS,
+    ];
 }
 
 /// One change, with what was there before.
@@ -72,7 +84,9 @@ impl Default for Mirror {
 impl Mirror {
     /// Empty: nothing has been read.
     pub fn new() -> Self {
-        let shelves = resources::ALL.into_iter().map(|resource| (resource, Shelf::default()));
+        let shelves = resources::ALL
+            .into_iter()
+            .map(|resource| (resource, Shelf::default()));
         Self {
             who: Identity::new("system:scenario", &["system:masters"]),
             shelves: shelves.collect(),
@@ -113,7 +127,10 @@ impl Mirror {
 
     /// All objects of a resource, by namespace and name.
     pub fn all(&self, resource: Resource) -> impl Iterator<Item = &Object> {
-        self.shelves.get(&resource).into_iter().flat_map(|shelf| shelf.objects.values())
+        self.shelves
+            .get(&resource)
+            .into_iter()
+            .flat_map(|shelf| shelf.objects.values())
     }
 
     /// One object.
@@ -141,9 +158,19 @@ impl Shelf {
         for object in objects {
             let key = key_of(&object);
             let before = self.objects.insert(key, object.clone());
-            let change = if before.is_some() { Change::Modified } else { Change::Added };
+            let change = if before.is_some() {
+                Change::Modified
+            } else {
+                Change::Added
+            };
             let revision = revision_of(&object).unwrap_or(revision);
-            seen.push(Seen { revision, resource, change, before, object });
+            seen.push(Seen {
+                revision,
+                resource,
+                change,
+                before,
+                object,
+            });
         }
         Ok(())
     }
@@ -192,5 +219,8 @@ fn key_of(object: &Object) -> (String, String) {
 }
 
 fn revision_of(object: &Object) -> Option<u64> {
-    object.value()["metadata"]["resourceVersion"].as_str()?.parse().ok()
+    object.value()["metadata"]["resourceVersion"]
+        .as_str()?
+        .parse()
+        .ok()
 }

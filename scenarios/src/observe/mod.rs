@@ -4,11 +4,13 @@ mod evaluate;
 mod expectations;
 mod mirror;
 
+use std::collections::BTreeSet;
+
 use fake_arm_cloud::{DiskView, NicView, VmState, VmView};
 use jiff::Timestamp;
 
-pub use evaluate::{evaluate, holds};
 pub(crate) use evaluate::is_true;
+pub use evaluate::{evaluate, holds};
 pub use expectations::{Expectations, Verdict};
 pub use mirror::{Mirror, Seen, resources};
 
@@ -38,15 +40,25 @@ impl CloudView {
 
     /// Interfaces of such machines that exist.
     pub fn pool_nics(&self) -> impl Iterator<Item = &NicView> {
-        self.nics.iter().filter(|nic| nic.deleted.is_none() && nic.tags.contains_key(POOL_TAG))
+        self.nics
+            .iter()
+            .filter(|nic| nic.deleted.is_none() && nic.tags.contains_key(POOL_TAG))
     }
 
     /// Disks of such machines that exist. Disks carry no tags of their own at Azure unless the
     /// machine's request says so; the name begins with the machine's.
     pub fn pool_disks(&self) -> impl Iterator<Item = &DiskView> {
-        self.disks.iter().filter(|disk| {
-            disk.deleted.is_none()
-                && self.vms.iter().any(|vm| is_of_pool(vm) && disk.name.starts_with(&vm.name))
+        let ours: BTreeSet<&str> = self
+            .vms
+            .iter()
+            .filter(|vm| is_of_pool(vm))
+            .map(|vm| vm.name.as_str())
+            .collect();
+        self.disks.iter().filter(move |disk| {
+            // The machine's name sorts right before the names that begin with it.
+            let name = disk.name.as_str();
+            let before = ours.range(..=name).next_back();
+            disk.deleted.is_none() && before.is_some_and(|vm| name.starts_with(vm))
         })
     }
 }

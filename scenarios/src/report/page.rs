@@ -84,14 +84,28 @@ fn failures(outcome: &Outcome) -> Markup {
 fn figures(outcome: &Outcome) -> Markup {
     let chronicle = &outcome.chronicle;
     let total = chronicle.total_cost(outcome.horizon);
-    let peak = chronicle.costs().iter().map(|step| step.machines).max().unwrap_or(0);
+    let peak = chronicle
+        .costs()
+        .iter()
+        .map(|step| step.machines)
+        .max()
+        .unwrap_or(0);
     let pods: usize = chronicle.lanes().iter().map(|lane| lane.pods.len()).sum();
     let cards = [
-        ("cost of the run", format!("${}.{:04}", total / 1_000_000, total % 1_000_000 / 100)),
-        ("machines", format!("{} (peak {peak})", chronicle.lanes().len())),
+        (
+            "cost of the run",
+            format!("${}.{:04}", total / 1_000_000, total % 1_000_000 / 100),
+        ),
+        (
+            "machines",
+            format!("{} (peak {peak})", chronicle.lanes().len()),
+        ),
         ("pods placed", pods.to_string()),
         ("virtual time", stamp(outcome.horizon)),
-        ("requests", format!("{} ({} writes)", outcome.requests, outcome.writes)),
+        (
+            "requests",
+            format!("{} ({} writes)", outcome.requests, outcome.writes),
+        ),
     ];
     html! {
         section.cards {

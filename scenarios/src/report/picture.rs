@@ -5,8 +5,8 @@ use std::time::Duration;
 use maud::{Markup, html};
 
 use crate::story::{Kind, Lane, money, stamp};
-use crate::world::Outcome;
 use crate::text::append;
+use crate::world::Outcome;
 
 /// Drawing units.
 const WIDTH: f64 = 1200.0;
@@ -23,12 +23,20 @@ struct Scale {
 }
 
 impl Scale {
-    #[expect(clippy::cast_precision_loss, reason = "a drawing needs no more than 52 bits")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a drawing needs no more than 52 bits"
+    )]
     fn of(end: Duration) -> Self {
-        Self { end: (end.as_millis() as f64).max(1.0) }
+        Self {
+            end: (end.as_millis() as f64).max(1.0),
+        }
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "a drawing needs no more than 52 bits")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a drawing needs no more than 52 bits"
+    )]
     fn x(&self, millis: u64) -> f64 {
         LEFT + (WIDTH - LEFT - RIGHT) * (millis as f64).min(self.end) / self.end
     }
@@ -72,7 +80,11 @@ fn axis(outcome: &Outcome, scale: &Scale, bottom: f64) -> Markup {
     let step = tick(outcome.horizon);
     let count = outcome.horizon.as_millis() / step.as_millis().max(1);
     let ticks = (0..=u32::try_from(count).unwrap_or(0)).map(|index| step * index);
-    let steps = outcome.chronicle.happenings().iter().filter(|it| it.kind == Kind::Step);
+    let steps = outcome
+        .chronicle
+        .happenings()
+        .iter()
+        .filter(|it| it.kind == Kind::Step);
     html! {
         @for at in ticks {
             @let x = n(scale.x(millis(at)));
@@ -91,9 +103,17 @@ fn axis(outcome: &Outcome, scale: &Scale, bottom: f64) -> Markup {
 
 fn cost(outcome: &Outcome, scale: &Scale) -> Markup {
     let steps = outcome.chronicle.costs();
-    let peak = steps.iter().map(|step| step.per_hour).max().unwrap_or(0).max(1);
+    let peak = steps
+        .iter()
+        .map(|step| step.per_hour)
+        .max()
+        .unwrap_or(0)
+        .max(1);
     let y = |per_hour: u64| {
-        #[expect(clippy::cast_precision_loss, reason = "a drawing needs no more than 52 bits")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a drawing needs no more than 52 bits"
+        )]
         let share = per_hour as f64 / peak as f64;
         COST_TOP + COST_HEIGHT * (1.0 - share)
     };
@@ -102,11 +122,17 @@ fn cost(outcome: &Outcome, scale: &Scale) -> Markup {
     let mut last = y(0);
     for step in steps {
         let x = n(scale.x(step.at));
-        append(&mut path, format_args!(" L {x} {} L {x} {}", n(last), n(y(step.per_hour))));
+        append(
+            &mut path,
+            format_args!(" L {x} {} L {x} {}", n(last), n(y(step.per_hour))),
+        );
         last = y(step.per_hour);
     }
     let end = n(WIDTH - RIGHT);
-    append(&mut path, format_args!(" L {end} {} L {end} {floor} Z", n(last)));
+    append(
+        &mut path,
+        format_args!(" L {end} {} L {end} {floor} Z", n(last)),
+    );
     html! {
         text.heading x="0" y=(n(COST_TOP + 12.0)) { "Cost per hour" }
         text.faint x="0" y=(n(COST_TOP + 32.0)) { "peak " (money(peak)) }
@@ -163,7 +189,10 @@ fn lane_row(outcome: &Outcome, lane: &Lane, row: usize, scale: &Scale) -> Markup
 
 /// The first slot that is free at `from`.
 fn slot(free: &mut Vec<u64>, from: u64, until: u64) -> usize {
-    let index = free.iter().position(|busy| *busy <= from).unwrap_or(free.len());
+    let index = free
+        .iter()
+        .position(|busy| *busy <= from)
+        .unwrap_or(free.len());
     if index == free.len() {
         free.push(until);
     } else {
@@ -186,10 +215,14 @@ fn millis(at: Duration) -> u64 {
 
 /// About eight ticks at round times.
 fn tick(horizon: Duration) -> Duration {
-    const ROUND: [u64; 14] =
-        [10, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 21_600, 43_200, 86_400, 604_800];
+    const ROUND: [u64; 14] = [
+        10, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 21_600, 43_200, 86_400, 604_800,
+    ];
     let wanted = horizon.as_secs() / 8;
-    let seconds = ROUND.into_iter().find(|round| *round >= wanted).unwrap_or(2_592_000);
+    let seconds = ROUND
+        .into_iter()
+        .find(|round| *round >= wanted)
+        .unwrap_or(2_592_000);
     Duration::from_secs(seconds)
 }
 

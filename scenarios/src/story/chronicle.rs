@@ -98,8 +98,14 @@ pub struct Chronicle {
 const PODS_TOGETHER: Duration = Duration::from_secs(2);
 
 /// Reasons of events that say what other lines say already.
-const SILENT: [&str; 6] =
-    ["Nominated", "Launched", "Registered", "Initialized", "Provisioned", "Finalized"];
+const SILENT: [&str; 6] = [
+    "Nominated",
+    "Launched",
+    "Registered",
+    "Initialized",
+    "Provisioned",
+    "Finalized",
+];
 
 /// Events about a node and about its claim come within this time.
 const TWINS: Duration = Duration::from_secs(1);
@@ -148,26 +154,42 @@ impl Chronicle {
         let sum: u128 = steps
             .iter()
             .zip(ends)
-            .map(|(step, until)| u128::from(step.per_hour) * u128::from(until.saturating_sub(step.at)))
+            .map(|(step, until)| {
+                u128::from(step.per_hour) * u128::from(until.saturating_sub(step.at))
+            })
             .sum();
         u64::try_from(sum / 3_600_000).unwrap_or(u64::MAX)
     }
 
     /// Adds a line.
-    pub fn say(&mut self, at: Duration, kind: Kind, text: impl Into<String>, why: impl Into<String>) {
-        self.happenings.push(Happening { at, kind, text: text.into(), why: why.into() });
+    pub fn say(
+        &mut self,
+        at: Duration,
+        kind: Kind,
+        text: impl Into<String>,
+        why: impl Into<String>,
+    ) {
+        self.happenings.push(Happening {
+            at,
+            kind,
+            text: text.into(),
+            why: why.into(),
+        });
     }
 
     /// The cloud as it is now.
     pub(crate) fn cloud(&mut self, at: Duration, view: &CloudView, objects: &Mirror) {
         for (name, change) in self.lanes.cloud(at, view) {
-            let Some(vm) = view.vms.iter().rev().find(|vm| vm.name == name) else { continue };
+            let Some(vm) = view.vms.iter().rev().find(|vm| vm.name == name) else {
+                continue;
+            };
             match change {
                 LaneChange::Requested => {
-                    let claim = objects.all(resources::CLAIMS).find(|claim| name.ends_with(claim.name()));
-                    let why = claim.map_or_else(String::new, |claim| {
-                        why_this_size(&self.catalog, claim, vm)
-                    });
+                    let claim = objects
+                        .all(resources::CLAIMS)
+                        .find(|claim| name.ends_with(claim.name()));
+                    let why = claim
+                        .map_or_else(String::new, |claim| why_this_size(&self.catalog, claim, vm));
                     let price = self.price(vm);
                     if let Some(lane) = self.lanes.by_name.get_mut(&name) {
                         lane.price = price;
@@ -198,18 +220,26 @@ impl Chronicle {
     /// The list price: a machine that has no place yet costs nothing.
     fn price(&self, vm: &VmView) -> u64 {
         let size = self.catalog.size(&vm.size);
-        size.and_then(|size| size.price(vm.capacity_type)).map_or(0, |price| price.0)
+        size.and_then(|size| size.price(vm.capacity_type))
+            .map_or(0, |price| price.0)
     }
 
     /// Something the cloud did by itself.
     pub(crate) fn cloud_event(&mut self, at: Duration, event: &CloudEvent) {
         match event {
-            CloudEvent::ScheduledEvent { provider_id, not_before, .. } => {
+            CloudEvent::ScheduledEvent {
+                provider_id,
+                not_before,
+                ..
+            } => {
                 let name = name_of(provider_id);
                 let text = format!("{name} will be evicted at {not_before}");
                 self.say(at, Kind::Machine, text, "");
             }
-            CloudEvent::VmStopped { provider_id, reason: StopReason::Evicted } => {
+            CloudEvent::VmStopped {
+                provider_id,
+                reason: StopReason::Evicted,
+            } => {
                 let name = name_of(provider_id).to_owned();
                 self.say(at, Kind::Machine, format!("{name} evicted by Azure"), "");
             }
@@ -237,7 +267,8 @@ impl Chronicle {
         for change in seen {
             match change.resource {
                 resources::PODS => {
-                    self.lanes.pod(at, &change.object, change.change == Change::Deleted);
+                    self.lanes
+                        .pod(at, &change.object, change.change == Change::Deleted);
                 }
                 resources::CLAIMS => self.claim(at, change),
                 resources::NODES => self.node(at, change),
@@ -254,15 +285,16 @@ impl Chronicle {
         let value = change.object.value();
         match change.change {
             Change::Added => {
-                let pool = value["metadata"]["labels"][POOL_LABEL].as_str().unwrap_or("?");
+                let pool = value["metadata"]["labels"][POOL_LABEL]
+                    .as_str()
+                    .unwrap_or("?");
                 let text = format!("{name} for NodePool {pool}: {}", requested(value));
                 self.say(at, Kind::Claim, text, "");
             }
             Change::Modified => {
-                let was = change
-                    .before
-                    .as_ref()
-                    .is_some_and(|before| !before.value()["metadata"]["deletionTimestamp"].is_null());
+                let was = change.before.as_ref().is_some_and(|before| {
+                    !before.value()["metadata"]["deletionTimestamp"].is_null()
+                });
                 if !was && !value["metadata"]["deletionTimestamp"].is_null() {
                     self.say(at, Kind::Claim, format!("{name} is being deleted"), "");
                 }
@@ -293,7 +325,10 @@ impl Chronicle {
             return None;
         }
         let count = value["count"].as_i64().unwrap_or(1);
-        let seen = self.events.insert(event.name().to_owned(), count).unwrap_or(0);
+        let seen = self
+            .events
+            .insert(event.name().to_owned(), count)
+            .unwrap_or(0);
         if seen >= count {
             return None;
         }
@@ -303,8 +338,11 @@ impl Chronicle {
             text(&value["involvedObject"]["kind"]),
             text(&value["involvedObject"]["name"])
         );
-        let decision =
-            Decision { what: text(&value["reason"]), about, why: text(&value["message"]) };
+        let decision = Decision {
+            what: text(&value["reason"]),
+            about,
+            why: text(&value["message"]),
+        };
         if seen == 0 && !is_silent(&decision) && !self.is_twin(at, &decision) {
             let line = format!("{} {}", decision.what, decision.about);
             self.say(at, Kind::Decision, line, decision.why.clone());
@@ -314,15 +352,22 @@ impl Chronicle {
 
     /// Whether the same was just said about the other half of a node and its claim.
     fn is_twin(&self, at: Duration, decision: &Decision) -> bool {
-        let recent = self.happenings.iter().rev().take_while(|it| at.saturating_sub(it.at) <= TWINS);
-        recent.filter(|it| it.kind == Kind::Decision).any(|it| {
-            it.text.starts_with(&decision.what) && same_words(&it.why, &decision.why)
-        })
+        let recent = self
+            .happenings
+            .iter()
+            .rev()
+            .take_while(|it| at.saturating_sub(it.at) <= TWINS);
+        recent
+            .filter(|it| it.kind == Kind::Decision)
+            .any(|it| it.text.starts_with(&decision.what) && same_words(&it.why, &decision.why))
     }
 
     fn count_pods(&mut self, at: Duration, objects: &Mirror) {
         let mut counts = (0, 0);
-        for pod in objects.all(resources::PODS).filter(|pod| pod.namespace() != "kube-system") {
+        for pod in objects
+            .all(resources::PODS)
+            .filter(|pod| pod.namespace() != "kube-system")
+        {
             match pod.value()["status"]["phase"].as_str() {
                 Some("Running") => counts.0 += 1,
                 Some("Pending") => counts.1 += 1,

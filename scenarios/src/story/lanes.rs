@@ -141,7 +141,11 @@ impl Lanes {
         }
         let last = self.costs.last().map(|step| (step.per_hour, step.machines));
         if last != Some((cost, machines)) {
-            self.costs.push(CostStep { at: now, per_hour: cost, machines });
+            self.costs.push(CostStep {
+                at: now,
+                per_hour: cost,
+                machines,
+            });
         }
         changes
     }
@@ -150,18 +154,38 @@ impl Lanes {
     pub(super) fn pod(&mut self, at: Duration, pod: &Object, gone: bool) {
         let now = millis(at);
         let value = pod.value();
-        let Some(node) = value["spec"]["nodeName"].as_str() else { return };
-        let finished = matches!(value["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
+        let Some(node) = value["spec"]["nodeName"].as_str() else {
+            return;
+        };
+        let finished = matches!(
+            value["status"]["phase"].as_str(),
+            Some("Succeeded" | "Failed")
+        );
         if !self.pods.contains_key(pod.uid()) {
-            let Some(lane) = self.by_name.get_mut(node) else { return };
+            let Some(lane) = self.by_name.get_mut(node) else {
+                return;
+            };
             let name = format!("{}/{}", pod.namespace(), pod.name());
             let cpu = cpu_milli(value);
-            lane.pods.push(PodSpan { name, cpu, bound: now, running: None, gone: None });
+            lane.pods.push(PodSpan {
+                name,
+                cpu,
+                bound: now,
+                running: None,
+                gone: None,
+            });
             let index = lane.pods.len() - 1;
-            self.pods.insert(pod.uid().to_owned(), (node.to_owned(), index));
+            self.pods
+                .insert(pod.uid().to_owned(), (node.to_owned(), index));
         }
-        let Some((lane, index)) = self.pods.get(pod.uid()) else { return };
-        let Some(span) = self.by_name.get_mut(lane).and_then(|lane| lane.pods.get_mut(*index)) else {
+        let Some((lane, index)) = self.pods.get(pod.uid()) else {
+            return;
+        };
+        let Some(span) = self
+            .by_name
+            .get_mut(lane)
+            .and_then(|lane| lane.pods.get_mut(*index))
+        else {
             return;
         };
         if value["status"]["phase"] == "Running" && span.running.is_none() {
@@ -174,7 +198,11 @@ impl Lanes {
 
     /// The node of a machine is ready; true when that is news.
     pub(super) fn ready(&mut self, at: Duration, node: &str) -> bool {
-        let Some(lane) = self.by_name.get_mut(node).filter(|lane| lane.ready.is_none()) else {
+        let Some(lane) = self
+            .by_name
+            .get_mut(node)
+            .filter(|lane| lane.ready.is_none())
+        else {
             return false;
         };
         lane.ready = Some(millis(at));

@@ -9,8 +9,16 @@ use crate::story::render::money;
 /// Values of an `In` requirement.
 fn allowed<'a>(claim: &'a Value, key: &str) -> Option<Vec<&'a str>> {
     let requirements = claim["spec"]["requirements"].as_array()?;
-    let found = requirements.iter().find(|it| it["key"] == key && it["operator"] == "In")?;
-    Some(found["values"].as_array()?.iter().filter_map(Value::as_str).collect())
+    let found = requirements
+        .iter()
+        .find(|it| it["key"] == key && it["operator"] == "In")?;
+    Some(
+        found["values"]
+            .as_array()?
+            .iter()
+            .filter_map(Value::as_str)
+            .collect(),
+    )
 }
 
 /// One sentence about the choice of a machine.
@@ -38,7 +46,10 @@ pub(super) fn why_this_size(catalog: &Catalog, claim: &Object, vm: &VmView) -> S
         .filter(|(price, size, kind)| *price < paid && (*size, *kind) != chosen)
         .collect();
     let fits = requested(claim);
-    match (cheaper.first(), offers.iter().find(|(price, ..)| *price > paid)) {
+    match (
+        cheaper.first(),
+        offers.iter().find(|(price, ..)| *price > paid),
+    ) {
         (Some((price, size, kind)), _) => format!(
             "{} of {} offers that hold {fits} cost less but were not to be had, first {size} {kind} at {}",
             cheaper.len(),
@@ -63,5 +74,9 @@ pub(super) fn requested(claim: &Value) -> String {
     parts.extend(part("memory"));
     parts.extend(part("nvidia.com/gpu").map(|gpus| format!("{gpus} GPU")));
     parts.extend(part("pods").map(|pods| format!("{pods} pods")));
-    if parts.is_empty() { "the request".to_owned() } else { parts.join(", ") }
+    if parts.is_empty() {
+        "the request".to_owned()
+    } else {
+        parts.join(", ")
+    }
 }

@@ -27,9 +27,19 @@ pub fn render_timeline(chronicle: &Chronicle) -> String {
     let mut out = String::new();
     for happening in chronicle.happenings() {
         let kind = happening.kind.as_str();
-        append(&mut out, format_args!("{:>10}  {kind:<9} {}\n", stamp(happening.at), happening.text));
+        append(
+            &mut out,
+            format_args!(
+                "{:>10}  {kind:<9} {}\n",
+                stamp(happening.at),
+                happening.text
+            ),
+        );
         if !happening.why.is_empty() {
-            append(&mut out, format_args!("{:>10}  {:<9} └ {}\n", "", "", happening.why));
+            append(
+                &mut out,
+                format_args!("{:>10}  {:<9} └ {}\n", "", "", happening.why),
+            );
         }
     }
     out

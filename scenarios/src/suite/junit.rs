@@ -22,9 +22,10 @@ pub fn junit(cases: &[Case]) -> std::result::Result<String, quick_junit::Seriali
                 status.set_message(outcome.failures().join("\n"));
                 (outcome.scenario.clone(), status)
             }
-            Result::Invalid(error) => {
-                (case.file.display().to_string(), error_status(&error.render()))
-            }
+            Result::Invalid(error) => (
+                case.file.display().to_string(),
+                error_status(&error.render()),
+            ),
             Result::Broken(message) => (case.file.display().to_string(), error_status(message)),
         };
         let mut test = TestCase::new(name, status);

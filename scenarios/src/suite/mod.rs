@@ -80,7 +80,10 @@ pub fn run_files(
                         Err(error) => Result::Invalid(Box::new(error)),
                     };
                     let mut slots = slots.lock().unwrap_or_else(PoisonError::into_inner);
-                    slots[index] = Some(Case { file: file.clone(), result });
+                    slots[index] = Some(Case {
+                        file: file.clone(),
+                        result,
+                    });
                     ready.notify_all();
                 }
             });

@@ -54,15 +54,27 @@ fn ran(case: &Case, outcome: &Outcome, report: Option<&Path>) -> String {
             dollars(outcome.chronicle.total_cost(outcome.horizon))
         ),
     );
-    line(&mut out, &format!("        trace {} ({} records)", outcome.hash, outcome.records));
+    line(
+        &mut out,
+        &format!(
+            "        trace {} ({} records)",
+            outcome.hash, outcome.records
+        ),
+    );
     if let Some(report) = report {
         line(&mut out, &format!("        report {}", report.display()));
     }
     if let Some(calls) = outcome.ambient_calls.filter(|calls| *calls > 0) {
-        line(&mut out, &format!("        {calls} ambient calls for entropy or wall time caught"));
+        line(
+            &mut out,
+            &format!("        {calls} ambient calls for entropy or wall time caught"),
+        );
     }
     if !outcome.passed() {
-        line(&mut out, &format!("reproduce: {}", reproduce(case, outcome)));
+        line(
+            &mut out,
+            &format!("reproduce: {}", reproduce(case, outcome)),
+        );
     }
     out
 }
@@ -83,7 +95,12 @@ fn dollars(micro: u64) -> String {
 /// The command that repeats a run from any directory.
 fn reproduce(case: &Case, outcome: &Outcome) -> String {
     let file = std::path::absolute(&case.file).unwrap_or_else(|_| case.file.clone());
-    format!("nap sim '{}' --seed {} --world {}", file.display(), outcome.seed, outcome.world)
+    format!(
+        "nap sim '{}' --seed {} --world {}",
+        file.display(),
+        outcome.seed,
+        outcome.world
+    )
 }
 
 /// All cases as one document.
@@ -116,7 +133,9 @@ fn case_json(case: &Case) -> Value {
                 "help": error.help,
             },
         }),
-        Result::Broken(message) => json!({"file": file, "verdict": "none", "error": {"message": message}}),
+        Result::Broken(message) => {
+            json!({"file": file, "verdict": "none", "error": {"message": message}})
+        }
     }
 }
 
@@ -138,7 +157,10 @@ fn outcome_json(outcome: &Outcome) -> Value {
         .premises
         .iter()
         .map(|(id, doc, premises)| {
-            let violation = outcome.violations.iter().find(|violation| violation.id == *id);
+            let violation = outcome
+                .violations
+                .iter()
+                .find(|violation| violation.id == *id);
             json!({
                 "id": id,
                 "doc": doc,

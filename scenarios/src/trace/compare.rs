@@ -14,11 +14,13 @@ pub struct Divergence {
 /// The first record in which two traces differ; `None` when they are equal.
 pub fn compare(left: &[String], right: &[String]) -> Option<Divergence> {
     let longest = left.len().max(right.len());
-    (0..longest).find(|index| left.get(*index) != right.get(*index)).map(|index| Divergence {
-        index,
-        left: left.get(index).cloned(),
-        right: right.get(index).cloned(),
-    })
+    (0..longest)
+        .find(|index| left.get(*index) != right.get(*index))
+        .map(|index| Divergence {
+            index,
+            left: left.get(index).cloned(),
+            right: right.get(index).cloned(),
+        })
 }
 
 #[cfg(test)]
@@ -29,7 +31,10 @@ mod tests {
     fn finds_the_first_difference() {
         let lines = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(compare(&lines("a b"), &lines("a b")), None);
-        assert_eq!(compare(&lines("a b"), &lines("a c")).map(|found| found.index), Some(1));
+        assert_eq!(
+            compare(&lines("a b"), &lines("a c")).map(|found| found.index),
+            Some(1)
+        );
         let shorter = compare(&lines("a"), &lines("a b")).expect("differs");
         assert_eq!((shorter.index, shorter.left), (1, None));
     }

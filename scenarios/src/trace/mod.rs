@@ -42,8 +42,12 @@ impl fmt::Debug for Trace {
 impl Trace {
     /// An empty trace; `keep` says whether lines are kept beside the hash.
     pub fn new(keep: bool) -> Self {
-        let inner =
-            Inner { hash: Sha256::new(), count: 0, lines: keep.then(Vec::new), next_id: 0 };
+        let inner = Inner {
+            hash: Sha256::new(),
+            count: 0,
+            lines: keep.then(Vec::new),
+            next_id: 0,
+        };
         let trace = Self(Arc::new(Mutex::new(inner)));
         trace.record(0, "world", Entry::Header { version: VERSION });
         trace
@@ -52,7 +56,12 @@ impl Trace {
     /// Appends a record at a virtual time in milliseconds since the start.
     pub fn record(&self, millis: u64, process: &str, entry: Entry<'_>) {
         let mut inner = self.lock();
-        let record = Record { t: millis, n: inner.count, p: process, entry };
+        let record = Record {
+            t: millis,
+            n: inner.count,
+            p: process,
+            entry,
+        };
         let mut line = serde_json::to_string(&record).expect("records are plain data");
         line.push('\n');
         inner.hash.update(line.as_bytes());
@@ -86,7 +95,11 @@ impl Trace {
 
     /// The lines, when they were kept; leaves none behind.
     pub fn take_lines(&self) -> Vec<String> {
-        self.lock().lines.as_mut().map(std::mem::take).unwrap_or_default()
+        self.lock()
+            .lines
+            .as_mut()
+            .map(std::mem::take)
+            .unwrap_or_default()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
@@ -103,14 +116,20 @@ pub fn write(path: &Path, lines: &[String]) -> io::Result<()> {
     file.flush()
 }
 
-/// A short hash of a body (FNV-1a, 64 bits): equal bodies have equal hashes, and that is all it is
-/// used for.
+/// A short hash of a body: equal bodies have equal hashes, and that is all it is used for.
+///
+/// FNV-1a over words of eight bytes, the last one padded, with the length at the end.
 pub fn body_hash(bytes: &[u8]) -> String {
-    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
-    for byte in bytes {
-        hash ^= u64::from(*byte);
-        hash = hash.wrapping_mul(0x0100_0000_01b3);
-    }
+    const PRIME: u64 = 0x0100_0000_01b3;
+    let mix = |hash: u64, word: u64| (hash ^ word).wrapping_mul(PRIME).rotate_left(29);
+    let (words, rest) = bytes.as_chunks::<8>();
+    let mut hash = words.iter().fold(0xcbf2_9ce4_8422_2325, |hash, word| {
+        mix(hash, u64::from_le_bytes(*word))
+    });
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    hash = mix(hash, u64::from_le_bytes(last));
+    hash = mix(hash, bytes.len() as u64);
     format!("{hash:016x}")
 }
 
@@ -124,6 +143,14 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bodies_of_every_length_differ() {
+        let hashes: std::collections::BTreeSet<String> =
+            (0..40).map(|length| body_hash(&vec![0; length])).collect();
+        assert_eq!(hashes.len(), 40);
+        assert_ne!(body_hash(b"abcdefgh1"), body_hash(b"abcdefgh2"));
+    }
 
     #[test]
     fn equal_records_hash_equally_and_order_matters() {

@@ -40,11 +40,26 @@ pub enum Entry<'a> {
     /// A part of a streamed answer.
     Chunk { id: u64, body: &'a str },
     /// The store changed.
-    Write { op: &'a str, kind: &'a str, ns: &'a str, name: &'a str, rv: u64, body: &'a str },
+    Write {
+        op: &'a str,
+        kind: &'a str,
+        ns: &'a str,
+        name: &'a str,
+        rv: u64,
+        body: &'a str,
+    },
     /// The cloud did something by itself.
-    Cloud { what: &'a str, id: &'a str, arg: &'a str },
+    Cloud {
+        what: &'a str,
+        id: &'a str,
+        arg: &'a str,
+    },
     /// A decision and its reason, as the controller published it.
-    Decide { what: &'a str, about: &'a str, why: &'a str },
+    Decide {
+        what: &'a str,
+        about: &'a str,
+        why: &'a str,
+    },
     /// Something was broken on purpose.
     Fault { what: &'a str, arg: &'a str },
     /// A process started, crashed or ended.

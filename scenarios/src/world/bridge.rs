@@ -31,14 +31,23 @@ pub enum Crossing {
 pub fn cross(event: &CloudEvent, cluster: &str) -> Option<Crossing> {
     match event {
         CloudEvent::VmStarted(vm) => {
-            let ours = vm.agent_pool.as_ref().is_none_or(|pool| pool.cluster == cluster);
+            let ours = vm
+                .agent_pool
+                .as_ref()
+                .is_none_or(|pool| pool.cluster == cluster);
             ours.then(|| Crossing::Host(Box::new(HostFact::Started(host(vm)))))
         }
         CloudEvent::VmStopped { provider_id, .. } => {
-            let fact = HostFact::Stopped { provider_id: provider_id.clone() };
+            let fact = HostFact::Stopped {
+                provider_id: provider_id.clone(),
+            };
             Some(Crossing::Host(Box::new(fact)))
         }
-        CloudEvent::ScheduledEvent { provider_id, not_before, .. } => {
+        CloudEvent::ScheduledEvent {
+            provider_id,
+            not_before,
+            ..
+        } => {
             let fact = HostFact::Scheduled {
                 provider_id: provider_id.clone(),
                 kind: "Preempt".to_owned(),
@@ -46,9 +55,10 @@ pub fn cross(event: &CloudEvent, cluster: &str) -> Option<Crossing> {
             };
             Some(Crossing::Host(Box::new(fact)))
         }
-        CloudEvent::NapModeChanged { cluster: changed, mode } => {
-            (changed == cluster).then_some(Crossing::Controller(*mode == NapMode::Auto))
-        }
+        CloudEvent::NapModeChanged {
+            cluster: changed,
+            mode,
+        } => (changed == cluster).then_some(Crossing::Controller(*mode == NapMode::Auto)),
     }
 }
 
@@ -91,9 +101,9 @@ struct Known {
 impl Facts {
     /// Takes over what the cluster looks like now.
     pub fn refresh(&self, objects: &Mirror) {
-        let nodes = objects.all(resources::NODES).filter(|node| {
-            !node.value()["metadata"]["labels"][POOL_LABEL].is_null()
-        });
+        let nodes = objects
+            .all(resources::NODES)
+            .filter(|node| !node.value()["metadata"]["labels"][POOL_LABEL].is_null());
         let pools = objects.all(resources::POOLS).filter(|pool| is_open(pool));
         let provisioned = nodes.map(|node| node.name().to_owned()).collect();
         let open = pools.map(|pool| pool.name().to_owned()).collect();
@@ -116,11 +126,19 @@ fn is_open(pool: &Object) -> bool {
 
 impl ClusterFacts for Facts {
     fn provisioned_nodes(&self, _cluster: &str) -> Vec<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).provisioned.clone()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .provisioned
+            .clone()
     }
 
     fn open_node_pools(&self, _cluster: &str) -> Vec<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).open.clone()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .open
+            .clone()
     }
 
     fn kubeconfig(&self, cluster: &str) -> Option<String> {

@@ -57,8 +57,13 @@ pub struct Client {
 impl Client {
     /// A client that signs with this token.
     pub fn new(transport: Transport, token: &str) -> Self {
-        let bearer = HeaderValue::from_str(&format!("Bearer {token}")).expect("tokens are printable");
-        Self { transport, bearer, kinds: BTreeMap::new() }
+        let bearer =
+            HeaderValue::from_str(&format!("Bearer {token}")).expect("tokens are printable");
+        Self {
+            transport,
+            bearer,
+            kinds: BTreeMap::new(),
+        }
     }
 
     /// Creates an object or, when it exists, merges it into what is there.
@@ -68,10 +73,19 @@ impl Client {
     /// What the server said.
     pub async fn apply(&mut self, object: &Value) -> Result<Value, ClientError> {
         let (collection, name) = self.collection(object).await?;
-        match self.send(Method::POST, &collection, "application/json", Some(object)).await {
+        match self
+            .send(Method::POST, &collection, "application/json", Some(object))
+            .await
+        {
             Err(error) if error.code() == 409 && !name.is_empty() => {
                 let path = format!("{collection}/{name}");
-                self.send(Method::PATCH, &path, "application/merge-patch+json", Some(object)).await
+                self.send(
+                    Method::PATCH,
+                    &path,
+                    "application/merge-patch+json",
+                    Some(object),
+                )
+                .await
             }
             other => other,
         }
@@ -91,7 +105,13 @@ impl Client {
         let (collection, name) = self.collection(target).await?;
         let slash = if subresource.is_empty() { "" } else { "/" };
         let path = format!("{collection}/{name}{slash}{subresource}");
-        self.send(Method::PATCH, &path, "application/merge-patch+json", Some(patch)).await
+        self.send(
+            Method::PATCH,
+            &path,
+            "application/merge-patch+json",
+            Some(patch),
+        )
+        .await
     }
 
     /// Deletes an object.
@@ -102,7 +122,8 @@ impl Client {
     pub async fn delete(&mut self, target: &Value) -> Result<Value, ClientError> {
         let (collection, name) = self.collection(target).await?;
         let path = format!("{collection}/{name}");
-        self.send(Method::DELETE, &path, "application/json", Some(&json!({}))).await
+        self.send(Method::DELETE, &path, "application/json", Some(&json!({})))
+            .await
     }
 
     /// Path of the collection an object belongs to, and its name.
@@ -124,7 +145,9 @@ impl Client {
             .get(&key)
             .ok_or(ClientError::UnknownKind { api_version, kind })?;
         let collection = if *namespaced {
-            let namespace = object["metadata"]["namespace"].as_str().unwrap_or("default");
+            let namespace = object["metadata"]["namespace"]
+                .as_str()
+                .unwrap_or("default");
             format!("{root}/namespaces/{namespace}/{plural}")
         } else {
             format!("{root}/{plural}")
@@ -172,7 +195,12 @@ impl Client {
         let failed = |error: controller_ports::BoxError| ClientError::Transport(error.to_string());
         let answer = self.transport.send(request).await.map_err(failed)?;
         let status = answer.status();
-        let bytes = answer.into_body().collect().await.map_err(failed)?.to_bytes();
+        let bytes = answer
+            .into_body()
+            .collect()
+            .await
+            .map_err(failed)?
+            .to_bytes();
         let value: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
         if status.is_success() {
             return Ok(value);
@@ -182,7 +210,9 @@ impl Client {
             code: status.as_u16(),
             reason: text(&value["reason"]),
             message: text(&value["message"]),
-            field: value["details"]["causes"][0]["field"].as_str().map(str::to_owned),
+            field: value["details"]["causes"][0]["field"]
+                .as_str()
+                .map(str::to_owned),
         })
     }
 }

@@ -14,7 +14,10 @@ use crate::world::setup::bootstrap_token;
 /// The user the controller authenticates as.
 pub const USER: &str = "system:serviceaccount:kube-system:karpenter";
 /// Groups of that user.
-pub const GROUPS: [&str; 2] = ["system:serviceaccounts", "system:serviceaccounts:kube-system"];
+pub const GROUPS: [&str; 2] = [
+    "system:serviceaccounts",
+    "system:serviceaccounts:kube-system",
+];
 /// Application id of its service principal.
 pub const CLIENT_ID: &str = "00000000-0000-0000-0000-0000000000c2";
 
@@ -34,9 +37,10 @@ pub struct SettingError {
 }
 
 /// Settings that scenarios may change.
-const SETTINGS: [&str; 6] = [
+const SETTINGS: [&str; 7] = [
     "BATCH_IDLE_DURATION",
     "BATCH_MAX_DURATION",
+    "DISABLE_LEADER_ELECTION",
     "FEATURE_GATES",
     "MIN_VALUES_POLICY",
     "PREFERENCE_POLICY",
@@ -76,7 +80,11 @@ pub fn configuration(
         vnet_subnet_id: cluster.subnet_id.clone(),
         identity: identity.to_owned(),
     });
-    config.azure.network.vnet_guid.clone_from(&cluster.vnet_guid);
+    config
+        .azure
+        .network
+        .vnet_guid
+        .clone_from(&cluster.vnet_guid);
     for (name, value) in settings {
         set(&mut config, name, value)?;
     }
@@ -96,6 +104,13 @@ fn set(config: &mut Config, name: &str, value: &str) -> Result<(), SettingError>
     match name {
         "BATCH_IDLE_DURATION" => config.batch.idle = span(value)?,
         "BATCH_MAX_DURATION" => config.batch.max = span(value)?,
+        "DISABLE_LEADER_ELECTION" => {
+            config.leader_election.enabled = match value {
+                "true" => false,
+                "false" => true,
+                _ => return Err(wrong("true or false")),
+            }
+        }
         "VM_MEMORY_OVERHEAD_PERCENT" => {
             config.azure.machines.memory_overhead = value
                 .parse()
@@ -136,7 +151,11 @@ fn gates(
     wrong: impl Fn(&str) -> SettingError,
 ) -> Result<(), SettingError> {
     let gates = &mut config.feature_gates;
-    for item in value.split(',').map(str::trim).filter(|item| !item.is_empty()) {
+    for item in value
+        .split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
+    {
         let (name, on) = match item.split_once('=') {
             Some((name, "true")) => (name, true),
             Some((name, "false")) => (name, false),
@@ -149,7 +168,11 @@ fn gates(
             "NodeOverlay" => &mut gates.node_overlay,
             "StaticCapacity" => &mut gates.static_capacity,
             "CapacityBuffer" => &mut gates.capacity_buffer,
-            _ => return Err(wrong("gates are named as upstream names them, e.g. NodeRepair")),
+            _ => {
+                return Err(wrong(
+                    "gates are named as upstream names them, e.g. NodeRepair",
+                ));
+            }
         };
         *slot = on;
     }

@@ -79,13 +79,21 @@ impl Outcome {
     pub fn failures(&self) -> Vec<String> {
         let mut failures: Vec<(Duration, String)> = Vec::new();
         for verdict in self.verdicts.iter().filter(|verdict| !verdict.ok) {
-            failures.push((verdict.at, format!("expected {}: {}", verdict.what, verdict.seen)));
+            failures.push((
+                verdict.at,
+                format!("expected {}: {}", verdict.what, verdict.seen),
+            ));
         }
         for violation in &self.violations {
-            failures.push((violation.at, format!("{}: {}", violation.id, violation.message)));
+            failures.push((
+                violation.at,
+                format!("{}: {}", violation.id, violation.message),
+            ));
         }
         failures.sort_by_key(|(at, _)| *at);
         let found = self.findings.iter().map(ToString::to_string);
-        found.chain(failures.into_iter().map(|(_, text)| text)).collect()
+        found
+            .chain(failures.into_iter().map(|(_, text)| text))
+            .collect()
     }
 }

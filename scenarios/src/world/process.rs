@@ -145,14 +145,24 @@ impl Controller {
                 self.spawn_inside(site, ports)?;
             }
             Host::Inside { kube, arm, cpu } => {
-                let ports = Ports { kube, arm, cpu, ..self.ports(site, &incarnation) };
+                let ports = Ports {
+                    kube,
+                    arm,
+                    cpu,
+                    ..self.ports(site, &incarnation)
+                };
                 self.spawn_inside(site, ports)?;
             }
         }
         let name = incarnation.name().to_owned();
         self.current = Some(incarnation);
         self.record(&name, "start");
-        site.chronicle.say(self.clock.elapsed(), Kind::Process, format!("{name} started"), "");
+        site.chronicle.say(
+            self.clock.elapsed(),
+            Kind::Process,
+            format!("{name} started"),
+            "",
+        );
         Ok(())
     }
 
@@ -218,11 +228,19 @@ impl Controller {
         };
         let transport = |target, router, token: Option<&str>| {
             let inner = Wire::new(router).transport();
-            ActorTransport::new(Arc::clone(incarnation), target, inner, token, shared.clone())
-                .gated(Arc::clone(&self.gate))
+            ActorTransport::new(
+                Arc::clone(incarnation),
+                target,
+                inner,
+                token,
+                shared.clone(),
+            )
+            .gated(Arc::clone(&self.gate))
         };
         let corruption = Arc::clone(&self.corruption);
-        let jitter = self.jitter.then(|| self.entropy.child("jitter").child(incarnation.name()));
+        let jitter = self
+            .jitter
+            .then(|| self.entropy.child("jitter").child(incarnation.name()));
         Ports {
             clock: Arc::new(self.clock),
             entropy,
@@ -241,7 +259,9 @@ impl Controller {
 
     /// Kills the process and checks that nothing of it lives on.
     pub(crate) async fn crash(&mut self, site: &mut Site, restart_after: Duration) {
-        let Some(incarnation) = self.current.take() else { return };
+        let Some(incarnation) = self.current.take() else {
+            return;
+        };
         incarnation.kill();
         self.record(incarnation.name(), "crash");
         let now = self.clock.elapsed();
@@ -268,8 +288,14 @@ impl Controller {
 
     /// Takes note of an end that nobody asked for: a finding, and a restart as Kubernetes would.
     pub(crate) fn take_exit(&mut self) {
-        let message = self.exit.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let (Some(message), Some(incarnation)) = (message, self.current.take()) else { return };
+        let message = self
+            .exit
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let (Some(message), Some(incarnation)) = (message, self.current.take()) else {
+            return;
+        };
         incarnation.kill();
         self.record(incarnation.name(), "exit");
         let process = incarnation.name().to_owned();
@@ -278,7 +304,8 @@ impl Controller {
     }
 
     fn record(&self, process: &str, what: &str) {
-        self.trace.record(self.clock.millis(), process, Entry::Proc { what });
+        self.trace
+            .record(self.clock.millis(), process, Entry::Proc { what });
     }
 }
 

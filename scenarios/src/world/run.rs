@@ -86,15 +86,24 @@ enum Woken {
 
 /// Real time, for reports only: it never reaches the run.
 mod real_time {
-    #[expect(clippy::disallowed_types, reason = "how long a run took in real time is reported")]
+    #[expect(
+        clippy::disallowed_types,
+        reason = "how long a run took in real time is reported"
+    )]
     pub(super) type Instant = std::time::Instant;
 
-    #[expect(clippy::disallowed_methods, reason = "how long a run took in real time is reported")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "how long a run took in real time is reported"
+    )]
     pub(super) fn now() -> Instant {
         Instant::now()
     }
 
-    #[expect(clippy::disallowed_methods, reason = "how long a run took in real time is reported")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "how long a run took in real time is reported"
+    )]
     pub(super) fn since(began: Instant) -> std::time::Duration {
         began.elapsed()
     }
@@ -109,8 +118,18 @@ impl<'a> Run<'a> {
     ) -> Result<Self, RunError> {
         let began = real_time::now();
         let findings = Findings::default();
-        let Stage { world, seed, entropy, clock, trace, site, tokens, host, places, corruption } =
-            stage;
+        let Stage {
+            world,
+            seed,
+            entropy,
+            clock,
+            trace,
+            site,
+            tokens,
+            host,
+            places,
+            corruption,
+        } = stage;
         let client = Client::new(Wire::new(site.api.router()).transport(), &tokens.admin);
         let controller = Controller::new(Given {
             host,
@@ -157,7 +176,9 @@ impl<'a> Run<'a> {
             "cluster {} {} in {}",
             cluster.name, cluster.kubernetes_version, scenario.cloud.region
         );
-        self.site.chronicle.say(Duration::ZERO, Kind::Process, text, "");
+        self.site
+            .chronicle
+            .say(Duration::ZERO, Kind::Process, text, "");
         setup::install_bootstrap_token(&mut self.client).await?;
         if self.options.install {
             let rbac = self.options.rbac.as_deref().unwrap_or(setup::RBAC);
@@ -173,7 +194,11 @@ impl<'a> Run<'a> {
     fn start_controller(&mut self) -> Result<(), RunError> {
         self.controller.start(&mut self.site).map_err(|error| {
             let path = format!("controller.settings.{}", error.name);
-            let located = self.scenario.source.error(&path, error.message).help(error.help);
+            let located = self
+                .scenario
+                .source
+                .error(&path, error.message)
+                .help(error.help);
             SetupError::Scenario(Box::new(located)).into()
         })
     }
@@ -187,7 +212,9 @@ impl<'a> Run<'a> {
             if self.controller.restart_at.is_some_and(|at| at <= now)
                 && let Err(error) = self.start_controller()
             {
-                self.findings.add(Finding::World { message: error.to_string() });
+                self.findings.add(Finding::World {
+                    message: error.to_string(),
+                });
                 return;
             }
             let settled = match self.site.settle() {
@@ -232,7 +259,11 @@ impl<'a> Run<'a> {
             Some(self.looked_at + PULSE),
             Some(self.scenario.horizon),
         ];
-        let next = next.into_iter().flatten().min().unwrap_or(self.scenario.horizon);
+        let next = next
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(self.scenario.horizon);
         let revision = self.site.objects.revision();
         let woken = {
             let mut crashed = std::pin::pin!(self.controller.gate.crashed.notified().fuse());
@@ -253,7 +284,9 @@ impl<'a> Run<'a> {
             Woken::Changed => {}
             Woken::Stopped => return true,
             Woken::Crashed => {
-                self.controller.crash(&mut self.site, self.options.restart_after).await;
+                self.controller
+                    .crash(&mut self.site, self.options.restart_after)
+                    .await;
             }
             Woken::Exited => self.controller.take_exit(),
         }
@@ -262,17 +295,23 @@ impl<'a> Run<'a> {
 
     async fn steps(&mut self, now: Duration) {
         while self.timeline.front().is_some_and(|step| step.at <= now) {
-            let Some(step) = self.timeline.pop_front() else { return };
+            let Some(step) = self.timeline.pop_front() else {
+                return;
+            };
             let what = steps::describe(&step.action);
-            self.trace.record(self.clock.millis(), "scenario", Entry::Step { what: &what });
+            self.trace
+                .record(self.clock.millis(), "scenario", Entry::Step { what: &what });
             self.site.chronicle.say(now, Kind::Step, what, "");
             match &step.action {
                 Action::CrashController { restart_after } => {
                     self.controller.crash(&mut self.site, *restart_after).await;
                 }
                 Action::CorruptBootstrap(fault) => {
-                    let mut corruption =
-                        self.controller.corruption.lock().expect("nobody panics holding it");
+                    let mut corruption = self
+                        .controller
+                        .corruption
+                        .lock()
+                        .expect("nobody panics holding it");
                     *corruption = *fault;
                 }
                 _ => {
@@ -304,16 +343,23 @@ impl<'a> Run<'a> {
     fn look(&mut self, now: Duration) {
         self.looked_at = now;
         let observation = self.site.observation();
-        let new = self.watch.observe(When::Always, now, &observation, &self.site.history);
+        let new = self
+            .watch
+            .observe(When::Always, now, &observation, &self.site.history);
         self.report(now, &new);
     }
 
     fn report(&mut self, now: Duration, new: &[crate::invariants::Violation]) {
         for violation in new {
-            let entry = Entry::Assert { name: violation.id, ok: false };
+            let entry = Entry::Assert {
+                name: violation.id,
+                ok: false,
+            };
             self.trace.record(self.clock.millis(), "oracle", entry);
             let text = format!("{} violated", violation.id);
-            self.site.chronicle.say(now, Kind::Verdict, text, violation.message.clone());
+            self.site
+                .chronicle
+                .say(now, Kind::Verdict, text, violation.message.clone());
         }
     }
 
@@ -321,11 +367,20 @@ impl<'a> Run<'a> {
         let observation = self.site.observation();
         let decided = self.expectations.observe(now, &observation);
         for verdict in decided {
-            let entry = Entry::Assert { name: &verdict.path, ok: verdict.ok };
+            let entry = Entry::Assert {
+                name: &verdict.path,
+                ok: verdict.ok,
+            };
             self.trace.record(self.clock.millis(), "oracle", entry);
             let mark = if verdict.ok { "met" } else { "NOT met" };
-            let why = if verdict.ok { String::new() } else { verdict.seen.clone() };
-            self.site.chronicle.say(now, Kind::Verdict, format!("{mark}: {}", verdict.what), why);
+            let why = if verdict.ok {
+                String::new()
+            } else {
+                verdict.seen.clone()
+            };
+            self.site
+                .chronicle
+                .say(now, Kind::Verdict, format!("{mark}: {}", verdict.what), why);
         }
     }
 
@@ -348,7 +403,9 @@ impl<'a> Run<'a> {
         self.site.refresh_cloud();
         self.look(now);
         let observation = self.site.observation();
-        let new = self.watch.observe(When::End, now, &observation, &self.site.history);
+        let new = self
+            .watch
+            .observe(When::End, now, &observation, &self.site.history);
         self.report(now, &new);
         let writes = self.controller.gate.writes();
         let requests = self.controller.requests.load(Ordering::Relaxed);

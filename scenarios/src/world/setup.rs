@@ -139,10 +139,14 @@ fn default_pool(name: &str, labels: &Value, taints: &Value) -> Value {
 }
 
 async fn install(client: &mut Client, object: &Value) -> Result<(), SetupError> {
-    client.apply(object).await.map(drop).map_err(|source| SetupError::Object {
-        what: format!("{} {}", object["kind"], object["metadata"]["name"]).replace('"', ""),
-        source,
-    })
+    client
+        .apply(object)
+        .await
+        .map(drop)
+        .map_err(|source| SetupError::Object {
+            what: format!("{} {}", object["kind"], object["metadata"]["name"]).replace('"', ""),
+            source,
+        })
 }
 
 /// Applies the scenario's own objects; a refusal points at the place in the file.
@@ -166,11 +170,17 @@ pub async fn apply_manifests(
 
 fn located(source: &Source, manifest: &Manifest, error: &ClientError) -> FormatError {
     let field = match error {
-        ClientError::Refused { field: Some(field), .. } => field.trim_start_matches('.'),
+        ClientError::Refused {
+            field: Some(field), ..
+        } => field.trim_start_matches('.'),
         _ => "",
     };
     let inline = manifest.file.is_none() && !field.is_empty();
-    let path = if inline { format!("{}.{field}", manifest.path) } else { manifest.path.clone() };
+    let path = if inline {
+        format!("{}.{field}", manifest.path)
+    } else {
+        manifest.path.clone()
+    };
     let mut message = error.to_string();
     if let Some(file) = &manifest.file {
         message = format!("{}: {message}", file.display());

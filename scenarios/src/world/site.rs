@@ -32,7 +32,10 @@ pub struct Tokens {
 impl Tokens {
     /// For servers that nobody outside the process can reach.
     pub fn fixed() -> Self {
-        Self { admin: "nap-admin-token".to_owned(), controller: "nap-controller-token".to_owned() }
+        Self {
+            admin: "nap-admin-token".to_owned(),
+            controller: "nap-controller-token".to_owned(),
+        }
     }
 
     /// For servers behind sockets.
@@ -40,9 +43,14 @@ impl Tokens {
         let token = |name: &str| {
             let mut bytes = [0; 24];
             entropy.stream(name).fill_bytes(&mut bytes);
-            bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+            bytes
+                .iter()
+                .fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
         };
-        Self { admin: token("token/admin"), controller: token("token/controller") }
+        Self {
+            admin: token("token/admin"),
+            controller: token("token/controller"),
+        }
     }
 }
 
@@ -51,8 +59,12 @@ impl Tokens {
 const ROUNDS_MAX: u32 = 1_000;
 
 /// What invariants look at, beside the cloud.
-const TELLING: [Resource; 4] =
-    [resources::CLAIMS, resources::NODES, resources::POOLS, resources::CLASSES];
+const TELLING: [Resource; 4] = [
+    resources::CLAIMS,
+    resources::NODES,
+    resources::POOLS,
+    resources::CLASSES,
+];
 
 /// How long leftovers may exist before they count as leaks: two periods of the controller's
 /// garbage collection (two minutes each) and the deletion of a machine in between.
@@ -129,8 +141,18 @@ impl Site {
     ///
     /// When the cloud's configuration names what does not exist.
     pub fn new(options: SiteOptions<'_>) -> Result<Self, ConfigError> {
-        let SiteOptions { cloud, cluster, clock, scale, entropy, jitter, trace, ca, kube_address, tokens } =
-            options;
+        let SiteOptions {
+            cloud,
+            cluster,
+            clock,
+            scale,
+            entropy,
+            jitter,
+            trace,
+            ca,
+            kube_address,
+            tokens,
+        } = options;
         let seed = |name: &str| entropy.stream(name).next_u64();
         let arm_clock = fake_arm::Clock::new(clock.epoch(), clock.started(), scale);
         let arm = Arm::new(cloud, seed("fake-arm"), arm_clock)?;
@@ -151,7 +173,11 @@ impl Site {
         server.tracking = Tracking::Applied;
         kube_address.clone_into(&mut server.address);
         let api = ApiServer::new(server);
-        let timings = if cluster.realistic { Timings::realistic() } else { Timings::fast() };
+        let timings = if cluster.realistic {
+            Timings::realistic()
+        } else {
+            Timings::fast()
+        };
         let mut components = ClusterOptions::new(api.ca().pem(), timings);
         components.heartbeat = cluster.heartbeat;
         if jitter {
@@ -162,7 +188,10 @@ impl Site {
         let facts = Facts::default();
         arm.with_cloud(|cloud, _| cloud.set_cluster_facts(Box::new(facts.clone())));
         Ok(Self {
-            chronicle: Chronicle::new(clock.epoch(), arm.with_cloud(|cloud, _| cloud.catalog().clone())),
+            chronicle: Chronicle::new(
+                clock.epoch(),
+                arm.with_cloud(|cloud, _| cloud.catalog().clone()),
+            ),
             arm,
             api,
             facts,
@@ -193,17 +222,26 @@ impl Site {
             }
             let components = &mut self.components;
             let woken = self.api.with_api(|api| components.pump(now, api));
-            let wake = woken.map_err(|error| Finding::World { message: error.to_string() })?;
+            let wake = woken.map_err(|error| Finding::World {
+                message: error.to_string(),
+            })?;
             self.report_joins();
             let objects = &mut self.objects;
-            let seen = self.api.with_api(|api| objects.refresh(api)).map_err(|status| {
-                Finding::World { message: format!("the store cannot be read: {}", status.message) }
-            })?;
+            let seen = self
+                .api
+                .with_api(|api| objects.refresh(api))
+                .map_err(|status| Finding::World {
+                    message: format!("the store cannot be read: {}", status.message),
+                })?;
             if events.is_empty() && seen.is_empty() {
                 let cloud = self.arm.wake_at();
                 let wake_at = [wake, cloud].into_iter().flatten().min();
                 if wake_at.is_none_or(|at| at > now) {
-                    return Ok(Settled { wake_at, changed, telling });
+                    return Ok(Settled {
+                        wake_at,
+                        changed,
+                        telling,
+                    });
                 }
                 continue;
             }
@@ -232,19 +270,28 @@ impl Site {
             nics: cloud.nics(),
             disks: cloud.disks(),
         });
-        self.chronicle.cloud(self.clock.elapsed(), &view, &self.objects);
+        self.chronicle
+            .cloud(self.clock.elapsed(), &view, &self.objects);
         self.cloud = view;
         true
     }
 
     /// For expectations and invariants.
     pub fn observation(&self) -> Observation<'_> {
-        Observation { now: self.clock.wall(), objects: &self.objects, cloud: &self.cloud }
+        Observation {
+            now: self.clock.wall(),
+            objects: &self.objects,
+            cloud: &self.cloud,
+        }
     }
 
     fn carry(&mut self, now: Timestamp, event: &CloudEvent) {
         let (what, id, arg) = describe(event);
-        let entry = Entry::Cloud { what, id, arg: &arg };
+        let entry = Entry::Cloud {
+            what,
+            id,
+            arg: &arg,
+        };
         self.trace.record(self.clock.millis(), "cloud", entry);
         match cross(event, &self.cluster.name) {
             Some(Crossing::Host(fact)) => self.components.apply(now, &fact),
@@ -259,10 +306,14 @@ impl Site {
     fn report_joins(&mut self) {
         for report in self.components.join_failures() {
             let reason = report.failure.to_string();
-            let entry =
-                Entry::Cloud { what: "join-failed", id: &report.provider_id, arg: &reason };
+            let entry = Entry::Cloud {
+                what: "join-failed",
+                id: &report.provider_id,
+                arg: &reason,
+            };
             self.trace.record(self.clock.millis(), "cloud", entry);
-            self.chronicle.join_failed(self.clock.elapsed(), &report.hostname, &reason);
+            self.chronicle
+                .join_failed(self.clock.elapsed(), &report.hostname, &reason);
             let word = word_of(&report.failure);
             let told = self.arm.with_cloud(|cloud, now| {
                 cloud.guest_failed(now, &report.provider_id, word, &reason)
@@ -286,7 +337,9 @@ impl Site {
             self.facts.refresh(&self.objects);
             self.history.observe(now, &self.objects, &gone);
         }
-        let decisions = self.chronicle.objects(self.clock.elapsed(), seen, &self.objects);
+        let decisions = self
+            .chronicle
+            .objects(self.clock.elapsed(), seen, &self.objects);
         for decision in decisions {
             let entry = Entry::Decide {
                 what: &decision.what,
@@ -333,12 +386,15 @@ fn word_of(failure: &JoinFailure) -> &'static str {
 fn describe(event: &CloudEvent) -> (&'static str, &str, String) {
     match event {
         CloudEvent::VmStarted(vm) => ("vm-started", &vm.provider_id, vm.vm_size.clone()),
-        CloudEvent::VmStopped { provider_id, reason } => {
-            ("vm-stopped", provider_id, format!("{reason:?}"))
-        }
-        CloudEvent::ScheduledEvent { provider_id, not_before, .. } => {
-            ("preempt", provider_id, not_before.to_string())
-        }
+        CloudEvent::VmStopped {
+            provider_id,
+            reason,
+        } => ("vm-stopped", provider_id, format!("{reason:?}")),
+        CloudEvent::ScheduledEvent {
+            provider_id,
+            not_before,
+            ..
+        } => ("preempt", provider_id, not_before.to_string()),
         CloudEvent::NapModeChanged { cluster, mode } => {
             ("nap-mode", cluster, mode.as_str().to_owned())
         }

@@ -24,9 +24,11 @@ pub(crate) async fn carry_out(
         Action::Apply(manifests) => setup::apply_manifests(client, source, manifests)
             .await
             .map_err(|error| error.to_string()),
-        Action::Delete(target) => {
-            client.delete(&reference(target)).await.map(drop).map_err(|error| error.to_string())
-        }
+        Action::Delete(target) => client
+            .delete(&reference(target))
+            .await
+            .map(drop)
+            .map_err(|error| error.to_string()),
         Action::Scale { target, replicas } => {
             let patch = json!({"spec": {"replicas": replicas}});
             let scaled = client.merge(&reference(target), "scale", &patch).await;
@@ -51,7 +53,10 @@ pub(crate) async fn carry_out(
                 .map_err(|error| error.to_string())
         }
         Action::EvictVm(vms) => {
-            let wanted = Vms { capacity_type: Some("spot".to_owned()), ..vms.clone() };
+            let wanted = Vms {
+                capacity_type: Some("spot".to_owned()),
+                ..vms.clone()
+            };
             let chosen = choose(site, &wanted)?;
             for vm in chosen {
                 site.arm
@@ -78,7 +83,11 @@ pub(crate) fn describe(action: &Action) -> String {
             let names = manifests.iter().map(|manifest| {
                 let object = &manifest.object;
                 let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-                format!("{} {}", text(&object["kind"]), text(&object["metadata"]["name"]))
+                format!(
+                    "{} {}",
+                    text(&object["kind"]),
+                    text(&object["metadata"]["name"])
+                )
             });
             format!("apply {}", names.collect::<Vec<_>>().join(", "))
         }
@@ -88,7 +97,10 @@ pub(crate) fn describe(action: &Action) -> String {
         Action::SetCapacity(pool) => {
             let zone = pool.zone.as_deref().unwrap_or("all zones");
             let kind = pool.capacity_type.map_or("any", CapacityType::as_str);
-            format!("capacity of {} ({kind}, {zone}) is now {}", pool.size, pool.available)
+            format!(
+                "capacity of {} ({kind}, {zone}) is now {}",
+                pool.size, pool.available
+            )
         }
         Action::SetQuota(change) => format!("quota of {} is now {}", change.scope, change.limit),
         Action::EvictVm(vms) => format!("evict {} spot machine(s)", vms.count),
@@ -113,7 +125,10 @@ fn choose(site: &Site, wanted: &Vms) -> Result<Vec<VmView>, StepError> {
             && vm.state == VmState::Running
             && wanted.size.as_ref().is_none_or(|size| *size == vm.size)
             && wanted.zone.as_ref().is_none_or(|zone| *zone == vm.zone)
-            && wanted.capacity_type.as_deref().is_none_or(|kind| kind == vm.capacity_type.as_str())
+            && wanted
+                .capacity_type
+                .as_deref()
+                .is_none_or(|kind| kind == vm.capacity_type.as_str())
     };
     let all = site.arm.with_cloud(|cloud, _| cloud.vms());
     let mut vms: Vec<VmView> = all.into_iter().filter(matches).collect();
@@ -128,7 +143,9 @@ fn choose(site: &Site, wanted: &Vms) -> Result<Vec<VmView>, StepError> {
 /// Deletes a machine as somebody with the right to do so would, with a request of their own.
 fn delete_vm(site: &Site, vm: &VmView) -> Result<(), StepError> {
     use fake_arm_cloud::{ArmRequest, Method};
-    let tenant = site.arm.with_cloud(|cloud, _| cloud.config().tenant_id.clone());
+    let tenant = site
+        .arm
+        .with_cloud(|cloud, _| cloud.config().tenant_id.clone());
     let base = "https://localhost";
     let form = "grant_type=client_credentials&client_id=00000000-0000-0000-0000-0000000000c1&client_secret=x&scope=https%3A%2F%2Fmanagement.core.windows.net%2F.default";
     let token = site.arm.handle(
@@ -136,7 +153,10 @@ fn delete_vm(site: &Site, vm: &VmView) -> Result<(), StepError> {
             .header("content-type", "application/x-www-form-urlencoded")
             .body(form),
     );
-    let token = token.json()["access_token"].as_str().unwrap_or_default().to_owned();
+    let token = token.json()["access_token"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
     let target = format!("{}?api-version=2024-07-01", vm.arm_id);
     let answer = site.arm.handle(
         &ArmRequest::new(Method::Delete, base, &target)
@@ -145,6 +165,10 @@ fn delete_vm(site: &Site, vm: &VmView) -> Result<(), StepError> {
     if answer.status < 300 {
         Ok(())
     } else {
-        Err(format!("deleting {} was refused: {}", vm.name, answer.json()))
+        Err(format!(
+            "deleting {} was refused: {}",
+            vm.name,
+            answer.json()
+        ))
     }
 }

@@ -7,7 +7,10 @@
 //!
 //! Only the binary `nap` links this file; libraries and `nap-controller` never do.
 
-#![expect(unsafe_code, reason = "symbols of the C library are replaced; the only such file")]
+#![expect(
+    unsafe_code,
+    reason = "symbols of the C library are replaced; the only such file"
+)]
 
 use std::cell::Cell;
 use std::ffi::{c_char, c_int, c_uint, c_void};
@@ -59,7 +62,9 @@ fn next(state: u64) -> (u64, u64) {
 /// Fills a buffer when the calling thread is in a run.
 fn fill(buffer: *mut c_void, length: usize) -> bool {
     // A thread that is being torn down has no state left; its calls go to the system.
-    let Ok(Some(mut state)) = STATE.try_with(Cell::get) else { return false };
+    let Ok(Some(mut state)) = STATE.try_with(Cell::get) else {
+        return false;
+    };
     let bytes = buffer.cast::<u8>();
     for index in 0..length {
         let (advanced, word) = next(state);

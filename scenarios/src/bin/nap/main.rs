@@ -9,7 +9,11 @@ use std::process::ExitCode;
 use clap::Parser;
 
 #[derive(Debug, Parser)]
-#[command(name = "nap", version, about = "Rehearse node auto-provisioning: scenarios in virtual time, or an emulated AKS on this machine")]
+#[command(
+    name = "nap",
+    version,
+    about = "Rehearse node auto-provisioning: scenarios in virtual time, or an emulated AKS on this machine"
+)]
 struct Cli {
     #[command(subcommand)]
     command: commands::Command,
@@ -22,7 +26,11 @@ fn main() -> ExitCode {
         Err(error) => {
             // clap prints help to stdout and errors to stderr.
             drop(error.print());
-            let code = if error.use_stderr() { exit::USAGE } else { exit::OK };
+            let code = if error.use_stderr() {
+                exit::USAGE
+            } else {
+                exit::OK
+            };
             return ExitCode::from(code);
         }
     };

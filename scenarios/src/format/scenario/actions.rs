@@ -55,10 +55,17 @@ impl Reader<'_> {
             Value::String(file) => self.manifest_file(file, path),
             Value::Object(_) => {
                 self.check_object(entry, path)?;
-                Ok(vec![Manifest { object: entry.clone(), path: path.to_owned(), file: None }])
+                Ok(vec![Manifest {
+                    object: entry.clone(),
+                    path: path.to_owned(),
+                    file: None,
+                }])
             }
             _ => Err(self
-                .error(path, "a manifest is a Kubernetes object or the path of a YAML file")
+                .error(
+                    path,
+                    "a manifest is a Kubernetes object or the path of a YAML file",
+                )
                 .help("write an object with apiVersion, kind and metadata, or a path")),
         }
     }
@@ -75,7 +82,11 @@ impl Reader<'_> {
         let mut manifests = Vec::new();
         for object in documents.into_iter().filter(|document| !document.is_null()) {
             self.check_object(&object, path)?;
-            manifests.push(Manifest { object, path: path.to_owned(), file: Some(full.clone()) });
+            manifests.push(Manifest {
+                object,
+                path: path.to_owned(),
+                file: Some(full.clone()),
+            });
         }
         Ok(manifests)
     }
@@ -88,7 +99,8 @@ impl Reader<'_> {
                     .help("every Kubernetes object names its apiVersion and kind"));
             }
         }
-        if !object["metadata"]["name"].is_string() && !object["metadata"]["generateName"].is_string()
+        if !object["metadata"]["name"].is_string()
+            && !object["metadata"]["generateName"].is_string()
         {
             return Err(self
                 .error(path, "the object has no 'metadata.name'")
@@ -110,47 +122,21 @@ impl Reader<'_> {
     }
 
     fn action(&self, raw: RawStep, path: &str) -> Result<Action, FormatError> {
-        let mut actions = Vec::new();
-        if let Some(entry) = &raw.apply {
-            let list = entry.as_array().cloned().unwrap_or_else(|| vec![entry.clone()]);
-            let inner = format!("{path}.apply");
-            actions.push(Action::Apply(match entry {
-                Value::Array(_) => self.manifests(&list, &inner)?,
-                _ => self.manifest(entry, &inner)?,
-            }));
-        }
-        if let Some(target) = raw.delete {
-            actions.push(Action::Delete(self.object_ref(target, &format!("{path}.delete"))?));
-        }
-        if let Some(scale) = raw.scale {
-            let target = RawObjectRef {
-                api_version: None,
-                kind: scale.kind.unwrap_or_else(|| "Deployment".to_owned()),
-                name: scale.name,
-                namespace: scale.namespace,
-            };
-            let target = self.object_ref(target, &format!("{path}.scale"))?;
-            actions.push(Action::Scale { target, replicas: scale.replicas });
-        }
-        if let Some(patch) = raw.patch {
-            let target = RawObjectRef {
-                api_version: patch.api_version,
-                kind: patch.kind,
-                name: patch.name,
-                namespace: patch.namespace,
-            };
-            let target = self.object_ref(target, &format!("{path}.patch"))?;
-            actions.push(Action::Patch { target, merge: patch.merge });
-        }
+        let mut actions = self.object_actions(&raw, path)?;
         actions.extend(raw.set_capacity.map(Action::SetCapacity));
         actions.extend(raw.set_quota.map(|quota| {
-            Action::SetQuota(QuotaChange { scope: quota.scope, limit: quota.limit })
+            Action::SetQuota(QuotaChange {
+                scope: quota.scope,
+                limit: quota.limit,
+            })
         }));
         if let Some(vms) = raw.evict_vm {
             actions.push(Action::EvictVm(self.vms(vms, &format!("{path}.evict-vm"))?));
         }
         if let Some(vms) = raw.delete_vm {
-            actions.push(Action::DeleteVm(self.vms(vms, &format!("{path}.delete-vm"))?));
+            actions.push(Action::DeleteVm(
+                self.vms(vms, &format!("{path}.delete-vm"))?,
+            ));
         }
         if let Some(crash) = raw.crash_controller {
             let inner = format!("{path}.crash-controller.restartAfter");
@@ -159,14 +145,66 @@ impl Reader<'_> {
                 .map_or(Ok(RESTART_AFTER), |text| self.duration(&inner, &text))?;
             actions.push(Action::CrashController { restart_after });
         }
-        actions.extend(raw.corrupt_bootstrap.map(|fault| Action::CorruptBootstrap(corrupt(fault))));
+        actions.extend(
+            raw.corrupt_bootstrap
+                .map(|fault| Action::CorruptBootstrap(corrupt(fault))),
+        );
         let count = actions.len();
         match (actions.pop(), count) {
             (Some(action), 1) => Ok(action),
             _ => Err(self
-                .error(path, format!("a step does exactly one thing, this one does {count}"))
+                .error(
+                    path,
+                    format!("a step does exactly one thing, this one does {count}"),
+                )
                 .help(format!("one of: {}", VERBS.join(", ")))),
         }
+    }
+
+    /// What a step does to Kubernetes objects.
+    fn object_actions(&self, raw: &RawStep, path: &str) -> Result<Vec<Action>, FormatError> {
+        let mut actions = Vec::new();
+        if let Some(entry) = &raw.apply {
+            let inner = format!("{path}.apply");
+            actions.push(Action::Apply(match entry {
+                Value::Array(list) => self.manifests(list, &inner)?,
+                _ => self.manifest(entry, &inner)?,
+            }));
+        }
+        if let Some(target) = &raw.delete {
+            let target = self.object_ref(target.clone(), &format!("{path}.delete"))?;
+            actions.push(Action::Delete(target));
+        }
+        if let Some(scale) = &raw.scale {
+            let target = RawObjectRef {
+                api_version: None,
+                kind: scale
+                    .kind
+                    .clone()
+                    .unwrap_or_else(|| "Deployment".to_owned()),
+                name: scale.name.clone(),
+                namespace: scale.namespace.clone(),
+            };
+            let target = self.object_ref(target, &format!("{path}.scale"))?;
+            actions.push(Action::Scale {
+                target,
+                replicas: scale.replicas,
+            });
+        }
+        if let Some(patch) = &raw.patch {
+            let target = RawObjectRef {
+                api_version: patch.api_version.clone(),
+                kind: patch.kind.clone(),
+                name: patch.name.clone(),
+                namespace: patch.namespace.clone(),
+            };
+            let target = self.object_ref(target, &format!("{path}.patch"))?;
+            actions.push(Action::Patch {
+                target,
+                merge: patch.merge.clone(),
+            });
+        }
+        Ok(actions)
     }
 
     fn object_ref(&self, raw: RawObjectRef, path: &str) -> Result<ObjectRef, FormatError> {
@@ -180,7 +218,10 @@ impl Reader<'_> {
                     .map(|near| format!("did you mean '{near}'? "))
                     .unwrap_or_default();
                 return Err(self
-                    .error(&format!("{path}.kind"), format!("unknown kind '{}'", raw.kind))
+                    .error(
+                        &format!("{path}.kind"),
+                        format!("unknown kind '{}'", raw.kind),
+                    )
                     .help(format!("{near}other kinds need 'apiVersion'")));
             }
         };

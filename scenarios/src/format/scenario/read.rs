@@ -34,15 +34,23 @@ impl Scenario {
     /// What is wrong, where, and how to mend it.
     pub fn load(path: &Path) -> Result<Self, FormatError> {
         let file = path.display().to_string();
-        let nowhere = Place { line: 1, column: 1, offset: 0, length: 1 };
+        let nowhere = Place {
+            line: 1,
+            column: 1,
+            offset: 0,
+            length: 1,
+        };
         let fail = |message: String| FormatError::at(&file, "", nowhere, message);
         let size = std::fs::metadata(path)
             .map_err(|error| fail(format!("cannot be read: {error}")))?
             .len();
         if size > SIZE_MAX {
-            return Err(fail(format!("is too large for a scenario: {size} bytes, at most {SIZE_MAX}")));
+            return Err(fail(format!(
+                "is too large for a scenario: {size} bytes, at most {SIZE_MAX}"
+            )));
         }
-        let bytes = std::fs::read(path).map_err(|error| fail(format!("cannot be read: {error}")))?;
+        let bytes =
+            std::fs::read(path).map_err(|error| fail(format!("cannot be read: {error}")))?;
         let text = text_of(&file, bytes)?;
         let folder = path.parent().unwrap_or_else(|| Path::new("."));
         Self::parse(&file, &text, folder)
@@ -54,13 +62,23 @@ impl Scenario {
     ///
     /// As for [`Scenario::load`].
     pub fn parse(file: &str, text: &str, folder: &Path) -> Result<Self, FormatError> {
-        if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
-            let place = Place { line: 1, column: 1, offset: 0, length: 1 };
-            return Err(FormatError::at(file, text, place, "the file holds no scenario")
-                .help("start with a comment that says what it proves, then 'name:'"));
+        if text
+            .lines()
+            .all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'))
+        {
+            let place = Place {
+                line: 1,
+                column: 1,
+                offset: 0,
+                length: 1,
+            };
+            return Err(
+                FormatError::at(file, text, place, "the file holds no scenario")
+                    .help("start with a comment that says what it proves, then 'name:'"),
+            );
         }
-        let raw: RawScenario = serde_saphyr::from_str(text)
-            .map_err(|error| FormatError::yaml(file, text, &error))?;
+        let raw: RawScenario =
+            serde_saphyr::from_str(text).map_err(|error| FormatError::yaml(file, text, &error))?;
         let source = Source {
             file: file.to_owned(),
             text: text.to_owned(),
@@ -81,10 +99,23 @@ fn text_of(file: &str, bytes: Vec<u8>) -> Result<String, FormatError> {
     };
     let before = String::from_utf8_lossy(bytes.get(..offset).unwrap_or_default()).into_owned();
     let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next().map_or(1, |tail| tail.chars().count() + 1);
-    let place = Place { line, column, offset: 0, length: 1 };
-    Err(FormatError::at(file, "", place, "is not a text file: found a byte that is no UTF-8 text")
-        .help("a scenario is a YAML file in UTF-8"))
+    let column = before
+        .rsplit('\n')
+        .next()
+        .map_or(1, |tail| tail.chars().count() + 1);
+    let place = Place {
+        line,
+        column,
+        offset: 0,
+        length: 1,
+    };
+    Err(FormatError::at(
+        file,
+        "",
+        place,
+        "is not a text file: found a byte that is no UTF-8 text",
+    )
+    .help("a scenario is a YAML file in UTF-8"))
 }
 
 pub(super) struct Reader<'a> {
@@ -98,8 +129,10 @@ impl Reader<'_> {
     }
 
     pub(super) fn duration(&self, path: &str, text: &str) -> Result<Duration, FormatError> {
-        parse_duration(text)
-            .map_err(|error| self.error(path, error.to_string()).help(DurationError::HELP))
+        parse_duration(text).map_err(|error| {
+            self.error(path, error.to_string())
+                .help(DurationError::HELP)
+        })
     }
 
     fn scenario(self, raw: RawScenario) -> Result<Scenario, FormatError> {
@@ -113,7 +146,11 @@ impl Reader<'_> {
         let cloud = self.cloud(&raw)?;
         let manifests = self.manifests(&raw.manifests, "manifests")?;
         let timeline = self.timeline(raw.timeline)?;
-        let last = timeline.iter().map(|step| step.at).max().unwrap_or_default();
+        let last = timeline
+            .iter()
+            .map(|step| step.at)
+            .max()
+            .unwrap_or_default();
         let ends = self.ends(&raw.expect)?;
         let horizon = match &raw.horizon {
             Some(text) => self.duration("horizon", text)?,
@@ -121,7 +158,10 @@ impl Reader<'_> {
         };
         if let Some(late) = timeline.iter().find(|step| step.at > horizon) {
             return Err(self
-                .error(&format!("{}.at", late.path), "happens after the end of the run")
+                .error(
+                    &format!("{}.at", late.path),
+                    "happens after the end of the run",
+                )
                 .help("move it before 'horizon', or raise 'horizon'"));
         }
         let expect = self.expectations(&raw.expect, horizon)?;
@@ -157,11 +197,21 @@ impl Reader<'_> {
 
     /// What the first comment line says.
     fn proves(&self) -> Result<String, FormatError> {
-        let first = self.source.text.lines().find(|line| !line.trim().is_empty()).unwrap_or("");
+        let first = self
+            .source
+            .text
+            .lines()
+            .find(|line| !line.trim().is_empty())
+            .unwrap_or("");
         match first.trim().strip_prefix('#').map(str::trim) {
             Some(text) if !text.is_empty() => Ok(text.to_owned()),
             _ => {
-                let place = Place { line: 1, column: 1, offset: 0, length: first.len().max(1) };
+                let place = Place {
+                    line: 1,
+                    column: 1,
+                    offset: 0,
+                    length: first.len().max(1),
+                };
                 Err(FormatError::at(
                     &self.source.file,
                     &self.source.text,
@@ -222,7 +272,9 @@ impl Reader<'_> {
         for (index, entry) in expect.iter().enumerate() {
             let path = format!("expect[{index}]");
             let part = |key: &str, text: Option<&String>| {
-                text.map_or(Ok(Duration::ZERO), |text| self.duration(&format!("{path}.{key}"), text))
+                text.map_or(Ok(Duration::ZERO), |text| {
+                    self.duration(&format!("{path}.{key}"), text)
+                })
             };
             let after = part("after", entry.after.as_ref())?;
             let end = after + part("within", entry.within.as_ref())?;
@@ -253,16 +305,21 @@ impl Reader<'_> {
             (Modality::Always, "always", &raw.always),
             (Modality::Never, "never", &raw.never),
         ];
-        let mut chosen = given.iter().filter_map(|(modality, key, text)| {
-            text.as_ref().map(|text| (*modality, *key, text))
-        });
+        let mut chosen = given
+            .iter()
+            .filter_map(|(modality, key, text)| text.as_ref().map(|text| (*modality, *key, text)));
         let (Some((modality, key, text)), None) = (chosen.next(), chosen.next()) else {
             return Err(self
-                .error(path, "an expectation has exactly one of eventually, always, never")
+                .error(
+                    path,
+                    "an expectation has exactly one of eventually, always, never",
+                )
                 .help("for example 'eventually: pods.running == 10' with 'within: 5m'"));
         };
         let at = |name: &str, text: &Option<String>| {
-            text.as_ref().map(|text| self.duration(&format!("{path}.{name}"), text)).transpose()
+            text.as_ref()
+                .map(|text| self.duration(&format!("{path}.{name}"), text))
+                .transpose()
         };
         let from = at("after", &raw.after)?.unwrap_or_default();
         let within = at("within", &raw.within)?;
@@ -277,17 +334,29 @@ impl Reader<'_> {
             (_, None, until) => until.unwrap_or(horizon),
             (_, Some(_), _) => {
                 return Err(self
-                    .error(&format!("{path}.within"), format!("'{key}' takes no 'within'"))
+                    .error(
+                        &format!("{path}.within"),
+                        format!("'{key}' takes no 'within'"),
+                    )
                     .help("bound it with 'after' and 'until'"));
             }
         };
         if to > horizon || from > to {
             return Err(self
-                .error(path, "the window of the expectation does not lie inside the run")
+                .error(
+                    path,
+                    "the window of the expectation does not lie inside the run",
+                )
                 .help("raise 'horizon' or shorten the window"));
         }
         let expression = self.expression(&format!("{path}.{key}"), text)?;
-        Ok(Expectation { modality, expression, from, to, path: path.to_owned() })
+        Ok(Expectation {
+            modality,
+            expression,
+            from,
+            to,
+            path: path.to_owned(),
+        })
     }
 
     fn expression(&self, path: &str, text: &str) -> Result<Expression, FormatError> {
@@ -303,9 +372,15 @@ impl Reader<'_> {
 impl Source {
     /// Where a value stands.
     pub fn place(&self, path: &str) -> Place {
-        self.tree.as_ref().map_or(Place { line: 1, column: 1, offset: 0, length: 1 }, |tree| {
-            tree.find(path, &self.text)
-        })
+        self.tree.as_ref().map_or(
+            Place {
+                line: 1,
+                column: 1,
+                offset: 0,
+                length: 1,
+            },
+            |tree| tree.find(path, &self.text),
+        )
     }
 
     /// An error at a value.
@@ -315,14 +390,18 @@ impl Source {
 }
 
 fn setting((key, value): (&String, &Value)) -> (String, String) {
-    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let text = value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned);
     (key.clone(), text)
 }
 
 fn worlds(raw: Option<&[RawWorld]>) -> Vec<World> {
     // Where nothing is said, every world of virtual time without a simulated network is allowed,
     // and `live`, which runs only when asked for.
-    let Some(raw) = raw else { return vec![World::Discrete, World::Pipes, World::Live] };
+    let Some(raw) = raw else {
+        return vec![World::Discrete, World::Pipes, World::Live];
+    };
     raw.iter()
         .map(|world| match world {
             RawWorld::Discrete => World::Discrete,

@@ -81,7 +81,9 @@ pub fn run(scenario: &Scenario, options: &RunOptions) -> Result<Outcome, RunErro
             thread::on_this_thread(&scenario, &options)
         }));
         let result = result.unwrap_or_else(|panic| {
-            Err(RunError::Panicked(crate::world::ports::message_of(panic.as_ref())))
+            Err(RunError::Panicked(crate::world::ports::message_of(
+                panic.as_ref(),
+            )))
         });
         // The receiver is gone when the limit was reached: nobody wants the outcome.
         drop(sender.send(result));
@@ -95,9 +97,9 @@ pub fn run(scenario: &Scenario, options: &RunOptions) -> Result<Outcome, RunErro
     match receiver.recv_timeout(limit) {
         Ok(result) => result,
         Err(mpsc::RecvTimeoutError::Timeout) => Err(RunError::TooSlow(limit)),
-        Err(mpsc::RecvTimeoutError::Disconnected) => {
-            Err(RunError::Panicked("the thread ended without a word".to_owned()))
-        }
+        Err(mpsc::RecvTimeoutError::Disconnected) => Err(RunError::Panicked(
+            "the thread ended without a word".to_owned(),
+        )),
     }
 }
 

@@ -37,7 +37,9 @@ pub(super) fn on_this_thread(
             .rng_seed(tokio::runtime::RngSeed::from_bytes(&tokio_seed))
             .unhandled_panic(tokio::runtime::UnhandledPanic::ShutdownRuntime);
     }
-    let runtime = builder.build().map_err(|error| RunError::Thread(error.to_string()))?;
+    let runtime = builder
+        .build()
+        .map_err(|error| RunError::Thread(error.to_string()))?;
     let result = runtime.block_on(Box::pin(async {
         let stage = stage(scenario, options, seed, entropy)?;
         let mut run = Box::pin(Run::begin(scenario, options, stage)).await?;
@@ -45,7 +47,10 @@ pub(super) fn on_this_thread(
         Ok(run.finish())
     }));
     let ambient_calls = hooks::leave();
-    result.map(|outcome| Outcome { ambient_calls, ..outcome })
+    result.map(|outcome| Outcome {
+        ambient_calls,
+        ..outcome
+    })
 }
 
 fn stage(
@@ -70,8 +75,15 @@ fn stage(
         tokens: &tokens,
     })
     .map_err(|error| SetupError::cloud(&scenario.source, &error))?;
-    let host = if scenario.controller.enabled { Host::Simulated } else { Host::Nobody };
-    let places = Places { arm: ARM_URL.to_owned(), kube: format!("https://{KUBE_ADDRESS}") };
+    let host = if scenario.controller.enabled {
+        Host::Simulated
+    } else {
+        Host::Nobody
+    };
+    let places = Places {
+        arm: ARM_URL.to_owned(),
+        kube: format!("https://{KUBE_ADDRESS}"),
+    };
     Ok(Stage {
         world: "discrete",
         seed,

@@ -18,7 +18,11 @@ pub struct SimClock {
 impl SimClock {
     /// A clock that shows `epoch` now.
     pub fn start(epoch: Timestamp, scale: f64) -> Self {
-        Self { epoch, start: Instant::now(), scale }
+        Self {
+            epoch,
+            start: Instant::now(),
+            scale,
+        }
     }
 
     /// The tokio instant at which it showed the epoch.
@@ -34,7 +38,11 @@ impl SimClock {
     /// Time since the start.
     pub fn elapsed(&self) -> Duration {
         let real = self.start.elapsed();
-        if self.is_real_speed() { real } else { real.mul_f64(self.scale) }
+        if self.is_real_speed() {
+            real
+        } else {
+            real.mul_f64(self.scale)
+        }
     }
 
     /// Milliseconds since the start, for traces.
@@ -64,7 +72,11 @@ impl SimClock {
     }
 
     fn real(&self, span: Duration) -> Duration {
-        if self.is_real_speed() { span } else { span.div_f64(self.scale) }
+        if self.is_real_speed() {
+            span
+        } else {
+            span.div_f64(self.scale)
+        }
     }
 
     fn is_real_speed(&self) -> bool {

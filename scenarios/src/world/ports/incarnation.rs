@@ -60,13 +60,21 @@ pub enum Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Panic { process, task, message } => {
+            Self::Panic {
+                process,
+                task,
+                message,
+            } => {
                 write!(f, "task '{task}' of {process} panicked: {message}")
             }
             Self::Exit { process, message } => write!(f, "{process} ended by itself: {message}"),
             Self::Forbidden { process, message } => write!(f, "{process} may not: {message}"),
             Self::Leak { process, tasks } => {
-                write!(f, "tasks of {process} outlived its crash: {}", tasks.join(", "))
+                write!(
+                    f,
+                    "tasks of {process} outlived its crash: {}",
+                    tasks.join(", ")
+                )
             }
             Self::Livelock { message } => write!(f, "time stands still: {message}"),
             Self::TooSlow { message } => write!(f, "too slow: {message}"),
@@ -93,12 +101,19 @@ impl Findings {
 
     /// All so far.
     pub fn all(&self) -> Vec<Finding> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Whether there is any.
     pub fn any(&self) -> bool {
-        !self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        !self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_empty()
     }
 }
 
@@ -154,7 +169,10 @@ impl Incarnation {
         }
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         tasks.insert(id, (task.to_owned(), abort));
-        Registration { incarnation: Arc::clone(self), id }
+        Registration {
+            incarnation: Arc::clone(self),
+            id,
+        }
     }
 }
 
@@ -167,7 +185,11 @@ pub(super) struct Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        let mut tasks = self.incarnation.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tasks = self
+            .incarnation
+            .tasks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         tasks.remove(&self.id);
     }
 }

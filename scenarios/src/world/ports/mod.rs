@@ -11,6 +11,4 @@ pub use cpu::InlinePool;
 pub use incarnation::{Finding, Findings, Incarnation};
 pub use spawner::FencedSpawner;
 pub(crate) use spawner::message_of;
-pub use transport::{
-    ActorTransport, CrashPoint, Moment, Rewrite, Shared, Target, Wire, WriteGate,
-};
+pub use transport::{ActorTransport, CrashPoint, Moment, Rewrite, Shared, Target, Wire, WriteGate};

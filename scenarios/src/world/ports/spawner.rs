@@ -25,19 +25,21 @@ pub struct FencedSpawner {
 
 impl fmt::Debug for FencedSpawner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("FencedSpawner").field(&self.incarnation.name()).finish()
+        f.debug_tuple("FencedSpawner")
+            .field(&self.incarnation.name())
+            .finish()
     }
 }
 
 impl FencedSpawner {
     /// With `jitter`, tasks give way to others at random, so that a seed explores an order of its
     /// own; tokio's queue alone would run tasks woken together in one order for every seed.
-    pub fn new(
-        incarnation: Arc<Incarnation>,
-        findings: Findings,
-        jitter: Option<Entropy>,
-    ) -> Self {
-        Self { incarnation, findings, jitter }
+    pub fn new(incarnation: Arc<Incarnation>, findings: Findings, jitter: Option<Entropy>) -> Self {
+        Self {
+            incarnation,
+            findings,
+            jitter,
+        }
     }
 }
 
@@ -45,12 +47,16 @@ impl Spawner for FencedSpawner {
     fn spawn(&self, name: &str, task: BoxFuture<'static, ()>) -> TaskHandle {
         let (abort, registration) = AbortHandle::new_pair();
         let guard = self.incarnation.register(name, abort.clone());
-        let random =
-            self.jitter.map(|entropy| entropy.stream(&format!("{name}/{}", guard.id)));
+        let random = self
+            .jitter
+            .map(|entropy| entropy.stream(&format!("{name}/{}", guard.id)));
         let findings = self.findings.clone();
         let incarnation = Arc::clone(&self.incarnation);
         let name = name.to_owned();
-        let task = Jittered { inner: task, random };
+        let task = Jittered {
+            inner: task,
+            random,
+        };
         let task = futures::future::Abortable::new(task, registration);
         start(Box::pin(async move {
             let _guard = guard;
@@ -67,7 +73,10 @@ impl Spawner for FencedSpawner {
 }
 
 /// The one place of this crate where a task starts.
-#[expect(clippy::disallowed_methods, reason = "the spawner of simulated processes")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the spawner of simulated processes"
+)]
 fn start(task: BoxFuture<'static, ()>) {
     drop(tokio::spawn(task));
 }
@@ -92,7 +101,11 @@ impl Future for Jittered {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         // One poll in four gives way: enough for every order of a handful of tasks to occur, at a
         // third more polls.
-        if self.random.as_mut().is_some_and(|random| random.next_u32() < u32::MAX / 4) {
+        if self
+            .random
+            .as_mut()
+            .is_some_and(|random| random.next_u32() < u32::MAX / 4)
+        {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }

@@ -116,7 +116,10 @@ pub struct WriteGate {
 impl WriteGate {
     /// A gate that kills at this point.
     pub fn new(crash: Option<CrashPoint>) -> Self {
-        Self { crash, ..Self::default() }
+        Self {
+            crash,
+            ..Self::default()
+        }
     }
 
     /// Writes so far.
@@ -137,7 +140,8 @@ impl WriteGate {
     }
 
     fn strikes(&self, write: Option<u64>, moment: Moment) -> bool {
-        self.crash.is_some_and(|point| Some(point.write) == write && point.moment == moment)
+        self.crash
+            .is_some_and(|point| Some(point.write) == write && point.moment == moment)
     }
 }
 
@@ -184,7 +188,9 @@ pub struct ActorTransport(Arc<Actor>);
 
 impl fmt::Debug for ActorTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("ActorTransport").field(&self.0.incarnation.name()).finish()
+        f.debug_tuple("ActorTransport")
+            .field(&self.0.incarnation.name())
+            .finish()
     }
 }
 
@@ -275,7 +281,9 @@ impl Actor {
         if let Some(rewrite) = &self.rewrite {
             body = rewrite(&parts.method, &sent.path, body);
             if parts.headers.contains_key(http::header::CONTENT_LENGTH) {
-                parts.headers.insert(http::header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+                parts
+                    .headers
+                    .insert(http::header::CONTENT_LENGTH, HeaderValue::from(body.len()));
             }
         }
         if let Some(bearer) = &self.bearer {
@@ -284,13 +292,19 @@ impl Actor {
         tokio::time::sleep(sent.delays.0).await;
         self.fence(&sent).await;
         self.crash(&sent, Moment::Before).await;
-        let answer = self.inner.send(Request::from_parts(parts, full_body(body))).await;
+        let answer = self
+            .inner
+            .send(Request::from_parts(parts, full_body(body)))
+            .await;
         self.shared.requests.fetch_add(1, Ordering::Relaxed);
         self.crash(&sent, Moment::After).await;
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
-                self.record(Entry::Lost { id: sent.id, why: "transport" });
+                self.record(Entry::Lost {
+                    id: sent.id,
+                    why: "transport",
+                });
                 return Err(error);
             }
         };
@@ -302,7 +316,10 @@ impl Actor {
     fn sent(&self, method: &Method, path: String, body: &Bytes) -> Sent {
         let id = self.shared.trace.next_id();
         let resource = path.split('?').next().unwrap_or_default();
-        let write = self.gate.as_ref().and_then(|gate| gate.number(self.target, method, resource));
+        let write = self
+            .gate
+            .as_ref()
+            .and_then(|gate| gate.number(self.target, method, resource));
         self.record(Entry::Req {
             id,
             to: self.target.as_str(),
@@ -312,7 +329,12 @@ impl Actor {
             write,
         });
         let delays = self.delays(method, resource);
-        Sent { id, path, write, delays }
+        Sent {
+            id,
+            path,
+            write,
+            delays,
+        }
     }
 
     /// Drawn by identity, so that one request more or less does not shift the others.
@@ -334,20 +356,30 @@ impl Actor {
     /// Keeps a dead process's call waiting for ever.
     async fn fence(&self, sent: &Sent) {
         if self.incarnation.is_dead() {
-            self.record(Entry::Lost { id: sent.id, why: "fenced" });
+            self.record(Entry::Lost {
+                id: sent.id,
+                why: "fenced",
+            });
             std::future::pending::<()>().await;
         }
     }
 
     async fn crash(&self, sent: &Sent, moment: Moment) {
-        let Some(gate) = self.gate.as_ref().filter(|gate| gate.strikes(sent.write, moment)) else {
+        let Some(gate) = self
+            .gate
+            .as_ref()
+            .filter(|gate| gate.strikes(sent.write, moment))
+        else {
             return;
         };
         let what = match moment {
             Moment::Before => "crash-before",
             Moment::After => "crash-after",
         };
-        self.record(Entry::Fault { what, arg: &sent.path });
+        self.record(Entry::Fault {
+            what,
+            arg: &sent.path,
+        });
         self.incarnation.kill();
         gate.crashed.notify_one();
         std::future::pending::<()>().await;
@@ -364,7 +396,11 @@ impl Actor {
             && parts.status.is_success()
             && sent.path.contains("watch=true");
         if streamed {
-            self.record(Entry::Resp { id: sent.id, code, body: "" });
+            self.record(Entry::Resp {
+                id: sent.id,
+                code,
+                body: "",
+            });
             let body = WatchBody {
                 inner: body,
                 id: sent.id,
@@ -374,7 +410,11 @@ impl Actor {
             return Ok(Response::from_parts(parts, body.boxed_unsync()));
         }
         let bytes = body.collect().await?.to_bytes();
-        self.record(Entry::Resp { id: sent.id, code, body: &body_hash(&bytes) });
+        self.record(Entry::Resp {
+            id: sent.id,
+            code,
+            body: &body_hash(&bytes),
+        });
         if self.target == Target::Kube && parts.status == http::StatusCode::FORBIDDEN {
             self.forbidden(&bytes);
         }
@@ -393,14 +433,20 @@ impl Actor {
     }
 
     fn record(&self, entry: Entry<'_>) {
-        self.shared.trace.record(self.shared.clock.millis(), self.incarnation.name(), entry);
+        self.shared
+            .trace
+            .record(self.shared.clock.millis(), self.incarnation.name(), entry);
     }
 }
 
 /// Path and query without the noise that clients add (`?`, `?&`).
 fn normalised(uri: &http::Uri) -> String {
     let query = uri.query().unwrap_or_default().trim_start_matches('&');
-    if query.is_empty() { uri.path().to_owned() } else { format!("{}?{query}", uri.path()) }
+    if query.is_empty() {
+        uri.path().to_owned()
+    } else {
+        format!("{}?{query}", uri.path())
+    }
 }
 
 /// A stream of watch events that is recorded as it arrives and falls silent with its process.
@@ -426,8 +472,13 @@ impl http_body::Body for WatchBody {
         if let Poll::Ready(Some(Ok(frame))) = &polled
             && let Some(data) = frame.data_ref()
         {
-            let entry = Entry::Chunk { id: self.id, body: &body_hash(data) };
-            self.shared.trace.record(self.shared.clock.millis(), self.incarnation.name(), entry);
+            let entry = Entry::Chunk {
+                id: self.id,
+                body: &body_hash(data),
+            };
+            self.shared
+                .trace
+                .record(self.shared.clock.millis(), self.incarnation.name(), entry);
         }
         polled
     }
@@ -441,11 +492,18 @@ mod tests {
     fn renewals_count_only_at_first() {
         let gate = WriteGate::default();
         let path = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/karpenter";
-        let numbers: Vec<Option<u64>> =
-            (0..4).map(|_| gate.number(Target::Kube, &Method::PUT, path)).collect();
+        let numbers: Vec<Option<u64>> = (0..4)
+            .map(|_| gate.number(Target::Kube, &Method::PUT, path))
+            .collect();
         assert_eq!(numbers, [Some(1), Some(2), None, None]);
         assert_eq!(gate.number(Target::Kube, &Method::GET, path), None);
-        assert_eq!(gate.number(Target::Arm, &Method::POST, "/tenant/oauth2/v2.0/token"), None);
-        assert_eq!(gate.number(Target::Arm, &Method::PUT, "/subscriptions/1"), Some(3));
+        assert_eq!(
+            gate.number(Target::Arm, &Method::POST, "/tenant/oauth2/v2.0/token"),
+            None
+        );
+        assert_eq!(
+            gate.number(Target::Arm, &Method::PUT, "/subscriptions/1"),
+            Some(3)
+        );
     }
 }

@@ -46,7 +46,10 @@ pub(crate) fn run(arguments: &Arguments) -> u8 {
             }
         };
         for seed in 1..=arguments.seeds {
-            let options = RunOptions { seed: Some(seed), ..RunOptions::default() };
+            let options = RunOptions {
+                seed: Some(seed),
+                ..RunOptions::default()
+            };
             match one(&scenario, &options, arguments.crash_points, jobs) {
                 Ok(sweep) => {
                     if !sweep.failures.is_empty() {

@@ -43,7 +43,12 @@ pub(crate) fn schema(arguments: &SchemaArguments) -> u8 {
 
 pub(crate) fn completions(arguments: &CompletionArguments) -> u8 {
     let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut crate::Cli::command(), "nap", &mut script);
+    clap_complete::generate(
+        arguments.shell,
+        &mut crate::Cli::command(),
+        "nap",
+        &mut script,
+    );
     data(&String::from_utf8_lossy(&script));
     OK
 }

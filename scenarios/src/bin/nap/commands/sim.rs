@@ -93,17 +93,30 @@ fn discrete(arguments: &Arguments) -> u8 {
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let mut trouble = None;
     let mut emit = |case: &Case| {
-        if let Err(message) = emit(case, arguments.report.as_deref(), arguments.trace.as_deref(), arguments.output) {
+        if let Err(message) = emit(
+            case,
+            arguments.report.as_deref(),
+            arguments.trace.as_deref(),
+            arguments.output,
+        ) {
             trouble = Some(message);
         }
     };
     let cases = suite::run_files(&arguments.files, jobs, &options, &mut emit);
-    finish(&cases, arguments.output, arguments.junit.as_deref(), trouble)
+    finish(
+        &cases,
+        arguments.output,
+        arguments.junit.as_deref(),
+        trouble,
+    )
 }
 
 /// Where the report of a scenario goes.
 pub(crate) fn report_folder(given: Option<&Path>, scenario: &str) -> PathBuf {
-    given.map_or_else(|| PathBuf::from("target/nap").join(scenario), Path::to_owned)
+    given.map_or_else(
+        || PathBuf::from("target/nap").join(scenario),
+        Path::to_owned,
+    )
 }
 
 /// Writes report and trace of one case and prints it.
@@ -149,8 +162,15 @@ pub(crate) fn finish(
     if output == Output::Json {
         data(&format!("{:#}\n", suite::render_json(cases)));
     } else if cases.len() > 1 {
-        let failed = cases.iter().filter(|case| case.result.exit_code() != 0).count();
-        data(&format!("{} of {} scenarios passed\n", cases.len() - failed, cases.len()));
+        let failed = cases
+            .iter()
+            .filter(|case| case.result.exit_code() != 0)
+            .count();
+        data(&format!(
+            "{} of {} scenarios passed\n",
+            cases.len() - failed,
+            cases.len()
+        ));
     }
     if let Some(path) = junit {
         let written = suite::junit(cases)
@@ -166,5 +186,8 @@ pub(crate) fn finish(
     }
     // Invalid input outranks a missing verdict, which outranks a failure.
     let codes: Vec<u8> = cases.iter().map(|case| case.result.exit_code()).collect();
-    [2, 3, 4, 1].into_iter().find(|code| codes.contains(code)).unwrap_or(OK)
+    [2, 3, 4, 1]
+        .into_iter()
+        .find(|code| codes.contains(code))
+        .unwrap_or(OK)
 }
