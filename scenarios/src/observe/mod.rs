@@ -3,6 +3,8 @@
 mod evaluate;
 mod expectations;
 mod mirror;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::collections::BTreeSet;
 
