@@ -50,6 +50,10 @@ pub struct LaunchRequest {
 
 /// An instance that exists in the cloud.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "an instance type is a term of its own"
+)]
 pub struct Instance {
     /// Provider id.
     pub provider_id: ProviderId,
