@@ -99,14 +99,14 @@ fn the_number_of_threads_does_not_matter() {
         assert!(output.status.success(), "{}", text(&output));
         let value: serde_json::Value =
             serde_json::from_slice(&output.stdout).expect("JSON on stdout");
-        let results = value["results"].as_array().expect("results").clone();
+        let results = value["scenarios"].as_array().expect("results").clone();
         let hashes: Vec<String> = results
             .iter()
-            .map(|result| result["traceHash"].to_string())
+            .map(|result| result["trace_hash"].to_string())
             .collect();
         let calls: Vec<u64> = results
             .iter()
-            .filter_map(|result| result["ambientCalls"].as_u64())
+            .filter_map(|result| result["ambient_calls"].as_u64())
             .collect();
         assert_eq!(calls, [0, 0, 0], "the interposer was needed");
         hashes

@@ -107,9 +107,9 @@ fn reproduce(case: &Case, outcome: &Outcome) -> String {
 pub fn render_json(cases: &[Case]) -> Value {
     let results: Vec<Value> = cases.iter().map(case_json).collect();
     json!({
-        "schemaVersion": SCHEMA_VERSION,
+        "schema_version": SCHEMA_VERSION,
         "passed": cases.iter().all(|case| case.result.exit_code() == 0),
-        "results": results,
+        "scenarios": results,
     })
 }
 
@@ -148,7 +148,7 @@ fn outcome_json(outcome: &Outcome) -> Value {
                 "what": verdict.what,
                 "path": verdict.path,
                 "ok": verdict.ok,
-                "atMillis": millis(verdict.at),
+                "at_millis": millis(verdict.at),
                 "seen": verdict.seen,
             })
         })
@@ -172,20 +172,21 @@ fn outcome_json(outcome: &Outcome) -> Value {
         .collect();
     let findings: Vec<String> = outcome.findings.iter().map(ToString::to_string).collect();
     json!({
-        "scenario": outcome.scenario,
+        "name": outcome.scenario,
         "proves": outcome.proves,
         "region": outcome.region,
         "world": outcome.world,
         "seed": outcome.seed,
-        "virtualMillis": millis(outcome.horizon),
-        "realMillis": millis(outcome.took),
-        "traceHash": outcome.hash,
-        "traceRecords": outcome.records,
+        "virtual_millis": millis(outcome.horizon),
+        "real_millis": millis(outcome.took),
+        "startup_millis": millis(outcome.startup),
+        "trace_hash": outcome.hash,
+        "trace_records": outcome.records,
         "writes": outcome.writes,
         "requests": outcome.requests,
-        "ambientCalls": outcome.ambient_calls,
+        "ambient_calls": outcome.ambient_calls,
         "machines": outcome.chronicle.lanes().len(),
-        "costMicroDollars": outcome.chronicle.total_cost(outcome.horizon),
+        "cost_micro_dollars": outcome.chronicle.total_cost(outcome.horizon),
         "expectations": expectations,
         "invariants": invariants,
         "findings": findings,

@@ -67,7 +67,7 @@ pub(crate) fn run(arguments: &Arguments) -> u8 {
             }
         }
     }
-    let results = serde_json::json!({"schemaVersion": 1, "rows": rows});
+    let results = serde_json::json!({"schema_version": 1, "rows": rows});
     if arguments.output == Output::Json {
         data(&format!("{results:#}\n"));
     }
