@@ -31,7 +31,7 @@ fn wait_for_capacity(dev: &Dev) -> Vec<Value> {
 
 fn az(dev: &Dev, arguments: &[&str]) -> Value {
     let output = dev.ok("az", arguments);
-    serde_json::from_str(&output).unwrap_or_else(|_| panic!("az {arguments:?}: {output}"))
+    serde_json::from_str(&output).expect("az prints JSON")
 }
 
 fn vms(dev: &Dev) -> Vec<Value> {

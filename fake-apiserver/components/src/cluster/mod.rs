@@ -472,4 +472,6 @@ impl Cluster {
 }
 
 #[cfg(test)]
+mod driver_tests;
+#[cfg(test)]
 mod tests;
