@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::api::{Api, Resource};
+use crate::api::Resource;
 use crate::host::{AgentPoolHost, HostFact, JoinFailure};
 use crate::kinds::{
     CONFIG_MAPS, DAEMON_SETS, DEPLOYMENTS, LEASES, NAMESPACES, NODES, PDBS, PODS, REPLICA_SETS,
     SERVICE_ACCOUNTS,
 };
 use crate::object::{condition_status, items, text};
-use crate::options::{Options, Timings};
 use crate::testing::bootstrap::{CA, script};
 use crate::testing::{World, at, host, node, pod};
 
