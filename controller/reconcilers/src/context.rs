@@ -8,6 +8,7 @@ use std::time::Duration;
 use controller_api::karpenter::v1::{NodeClaim, NodeClassReference, NodePool};
 use controller_cluster::{ClusterState, Kind, Object};
 use controller_core::model::{InstanceType, NodeClaimName, NodeClassName, NodePoolName};
+use controller_core::scheduling::CompiledCatalogs;
 use controller_operator::{QueueSettings, WorkQueue};
 use controller_ports::{Clock, CloudProvider, CpuPool, Entropy, Instance, NodeClass};
 use jiff::{SignedDuration, Timestamp};
@@ -61,6 +62,8 @@ pub(crate) struct Context {
     objects: Mutex<Objects>,
     last_change: Mutex<Duration>,
     catalogs: Mutex<BTreeMap<NodeClassName, Arc<Vec<InstanceType>>>>,
+    /// The same, compiled by the last decision for the next one.
+    compiled: Mutex<CompiledCatalogs>,
     /// Answers of the provider by claim UID, until the claim's status holds them: protects from
     /// asking twice when the status could not be written.
     launched: Mutex<BTreeMap<String, Instance>>,
@@ -147,6 +150,7 @@ impl Context {
             objects: Mutex::default(),
             last_change: Mutex::new(parts.clock.monotonic()),
             catalogs: Mutex::default(),
+            compiled: Mutex::default(),
             launched: Mutex::default(),
             pod_events: Mutex::default(),
             kube: parts.kube,
@@ -366,6 +370,16 @@ impl Context {
     /// Instance types of a NodeClass, as last fetched.
     pub(crate) fn catalog(&self, class: &NodeClassName) -> Option<Arc<Vec<InstanceType>>> {
         lock(&self.catalogs).get(class).cloned()
+    }
+
+    /// Catalogues that earlier decisions have compiled.
+    pub(crate) fn compiled(&self) -> CompiledCatalogs {
+        lock(&self.compiled).clone()
+    }
+
+    /// Keeps what a decision has compiled.
+    pub(crate) fn keep_compiled(&self, compiled: CompiledCatalogs) {
+        *lock(&self.compiled) = compiled;
     }
 
     /// Fetches the instance types of every NodeClass. A class that is not ready, or whose types

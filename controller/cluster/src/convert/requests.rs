@@ -27,13 +27,13 @@ pub(crate) fn pod_requests(spec: &PodSpec) -> Result<Resources, FieldError> {
         if container.restart_policy.as_deref() == Some("Always") {
             // A sidecar runs beside everything that comes later.
             sidecars.add_assign(&requests);
-            peak = Resources::max(&peak, &sidecars);
+            peak = peak.max_of_each(&sidecars);
         } else {
-            peak = Resources::max(&peak, &sidecars.add(&requests));
+            peak = peak.max_of_each(&sidecars.add(&requests));
         }
     }
     total.add_assign(&sidecars);
-    total = Resources::max(&total, &peak);
+    total = total.max_of_each(&peak);
     if let Some(resources) = &spec.resources {
         let stated = effective(resources.requests.as_ref(), resources.limits.as_ref());
         for (name, amount) in resources_at("spec.resources", Some(&stated))?.iter() {

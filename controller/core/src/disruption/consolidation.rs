@@ -1,7 +1,7 @@
 //! Fewer or cheaper nodes for the same pods.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::candidate::Candidate;
 use super::plan::{Blocked, Command, DisruptionPolicy, DisruptionReason};
@@ -136,7 +136,7 @@ fn restrict_to_spot(engine: &Engine<'_>, claim: &mut Claim) -> bool {
     };
     let mut bits = Bits::none(engine.universe.value_count(key));
     bits.insert(spot);
-    claim.reqs.narrow(key, &Rc::new(Req::one_of(bits)));
+    claim.reqs.narrow(key, &Arc::new(Req::one_of(bits)));
     let mut changed = Bits::default();
     changed.insert(key);
     filter_types(

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 pub use plan::{Blocked, Command, DisruptionPolicy, DisruptionReason, Plan, StepBudget};
-pub use validate::validate;
+pub use validate::{validate, validate_with};
 
 pub(crate) use candidate::is_reschedulable;
 
@@ -27,17 +27,30 @@ use candidate::{Candidate, Class, candidates, check_consolidatable};
 use simulate::{Settling, Simulator};
 
 use crate::model::{NodeName, NodePoolName, Price, Snapshot};
-use crate::scheduling::finish;
+use crate::scheduling::{CompiledCatalogs, finish};
 
-/// Decides which nodes go, and says why every other one stays.
+/// Decides which nodes go, and says why every other one stays. Compiles the catalogues of the
+/// snapshot; [`plan_disruption_with`] reuses them.
 pub fn plan_disruption(
     snapshot: &Snapshot,
     policy: &DisruptionPolicy,
     now: Timestamp,
     budget: StepBudget,
 ) -> Plan {
+    plan_disruption_with(snapshot, policy, now, budget, &CompiledCatalogs::default())
+}
+
+/// The same with catalogues from an earlier decision: the same answer, sooner.
+pub fn plan_disruption_with(
+    snapshot: &Snapshot,
+    policy: &DisruptionPolicy,
+    now: Timestamp,
+    budget: StepBudget,
+    compiled: &CompiledCatalogs,
+) -> Plan {
     let mut pass = Pass {
         snapshot,
+        compiled,
         policy,
         now,
         budget,
@@ -62,6 +75,7 @@ pub fn plan_disruption(
 /// One pass over the methods.
 struct Pass<'a> {
     snapshot: &'a Snapshot,
+    compiled: &'a CompiledCatalogs,
     policy: &'a DisruptionPolicy,
     now: Timestamp,
     budget: StepBudget,
@@ -180,9 +194,10 @@ impl<'a> Pass<'a> {
     }
 
     fn simulator(&mut self) -> &mut Simulator<'a> {
-        let (snapshot, policy, now, budget) = (self.snapshot, self.policy, self.now, self.budget);
+        let (snapshot, options) = (self.snapshot, self.policy.scheduling);
+        let (now, budget, compiled) = (self.now, self.budget, self.compiled);
         self.simulator
-            .get_or_insert_with(|| Simulator::new(snapshot, policy.scheduling, now, budget))
+            .get_or_insert_with(|| Simulator::new(snapshot, options, now, budget, compiled))
     }
 
     /// Notes the reason of a candidate that a check has refused.

@@ -8,11 +8,11 @@ use super::candidate::{Candidate, is_reschedulable};
 use super::plan::{Blocked, StepBudget};
 use crate::lifecycle::{Consolidatable, consolidatable};
 use crate::model::{Node, NodeName, Pod, Snapshot};
-use crate::scheduling::SchedulingOptions;
 use crate::scheduling::bits::Bits;
 use crate::scheduling::claim::Claim;
 use crate::scheduling::engine::Engine;
 use crate::scheduling::solve::{self, RunInput, RunPod};
+use crate::scheduling::{CompiledCatalogs, SchedulingOptions};
 
 /// A compiled snapshot on which nodes can be taken away, at most so many times.
 #[derive(Debug)]
@@ -52,9 +52,11 @@ impl<'a> Simulator<'a> {
         options: SchedulingOptions,
         now: Timestamp,
         budget: StepBudget,
+        compiled: &CompiledCatalogs,
     ) -> Self {
         let on_nodes = snapshot.nodes.iter().flat_map(|node| &node.pods);
-        let engine = Engine::new(snapshot, snapshot.pending.iter().chain(on_nodes), options);
+        let pods = snapshot.pending.iter().chain(on_nodes);
+        let engine = Engine::new(snapshot, pods, options, compiled);
         let mut settling = Bits::none(engine.nodes.len());
         let mut by_name = BTreeMap::new();
         for (index, base) in engine.nodes.iter().enumerate() {

@@ -10,6 +10,7 @@ use super::consolidation;
 use super::plan::{Blocked, Command, DisruptionPolicy, DisruptionReason, StepBudget};
 use super::simulate::{Settling, Simulator};
 use crate::model::{InstanceTypeName, NodeName, Price, Snapshot};
+use crate::scheduling::CompiledCatalogs;
 
 /// Checks a command again on a newer snapshot, after the wait that upstream puts between deciding
 /// and acting (15 s; drift does not wait). An emptiness command may come back with fewer nodes;
@@ -24,6 +25,21 @@ pub fn validate(
     policy: &DisruptionPolicy,
     now: Timestamp,
     command: &Command,
+) -> Result<Command, Blocked> {
+    validate_with(snapshot, policy, now, command, &CompiledCatalogs::default())
+}
+
+/// The same with catalogues from an earlier decision: the same answer, sooner.
+///
+/// # Errors
+///
+/// As [`validate`].
+pub fn validate_with(
+    snapshot: &Snapshot,
+    policy: &DisruptionPolicy,
+    now: Timestamp,
+    command: &Command,
+    compiled: &CompiledCatalogs,
 ) -> Result<Command, Blocked> {
     let class = match command.reason {
         DisruptionReason::Drifted => Class::Eventual,
@@ -54,7 +70,9 @@ pub fn validate(
         return Err(why);
     }
     if command.reason == DisruptionReason::Underutilized {
-        resimulate(snapshot, policy, now, &kept, command)?;
+        let budget = StepBudget { simulations_max: 1 };
+        let simulator = Simulator::new(snapshot, policy.scheduling, now, budget, compiled);
+        resimulate(simulator, &kept, command)?;
     }
     Ok(command.clone())
 }
@@ -91,14 +109,10 @@ fn still_holds<'c, 'a>(
 
 /// The pods still fit without a new node, or on one that the planned replacement can become.
 fn resimulate<'a>(
-    snapshot: &'a Snapshot,
-    policy: &DisruptionPolicy,
-    now: Timestamp,
+    mut simulator: Simulator<'a>,
     kept: &[&Candidate<'a>],
     command: &Command,
 ) -> Result<(), Blocked> {
-    let budget = StepBudget { simulations_max: 1 };
-    let mut simulator = Simulator::new(snapshot, policy.scheduling, now, budget);
     let simulated = simulator.without(kept, Settling::Closed)?;
     match (&simulated.claims[..], &command.replacements[..]) {
         ([], []) => Ok(()),

@@ -143,7 +143,7 @@ impl Resources {
 
     /// The larger amount of each resource.
     #[must_use]
-    pub fn max(&self, other: &Self) -> Self {
+    pub fn max_of_each(&self, other: &Self) -> Self {
         let mut larger = self.clone();
         larger.combine(other, i64::max);
         larger
@@ -151,7 +151,7 @@ impl Resources {
 
     /// The smaller amount of each resource; a resource that one side lacks becomes zero.
     #[must_use]
-    pub fn min(&self, other: &Self) -> Self {
+    pub fn min_of_each(&self, other: &Self) -> Self {
         let mut smaller = self.clone();
         for (name, amount) in &mut smaller.extended {
             *amount = (*amount).min(other.get(name));

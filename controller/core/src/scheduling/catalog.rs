@@ -2,7 +2,6 @@
 //! purchasable form.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use super::bits::Bits;
@@ -19,9 +18,9 @@ pub(crate) struct Catalog {
     /// Requirements by type.
     pub(crate) reqs: Vec<ReqSet>,
     /// Allocatable by type.
-    pub(crate) allocatable: Vec<Amounts>,
+    allocatable: Vec<Amounts>,
     /// Capacity by type.
-    pub(crate) capacity: Vec<Amounts>,
+    capacity: Vec<Amounts>,
     /// Types of which no allocatable amount is negative.
     sound: Bits,
     keys: Vec<KeyColumn>,
@@ -30,6 +29,9 @@ pub(crate) struct Catalog {
     pub(crate) cells: Vec<Cell>,
     /// Keys that some cell has a requirement for.
     pub(crate) cell_keys: Bits,
+    /// Keys for which a type or a cell allows values by what they are not, with the number of
+    /// values that it was compiled for.
+    open_keys: Vec<(KeyId, usize)>,
 }
 
 /// One zone, capacity type and further requirements, over all types that are sold so.
@@ -157,9 +159,24 @@ impl Catalog {
             .collect();
         let cells = cells(&types, universe);
         let mut cell_keys = Bits::none(universe.key_count());
-        for (key, _) in cells.iter().flat_map(|cell| cell.reqs.iter()) {
+        let mut open = Bits::none(universe.key_count());
+        for (key, req) in cells.iter().flat_map(|cell| cell.reqs.iter()) {
             cell_keys.insert(key);
+            if req.is_complement() {
+                open.insert(key);
+            }
         }
+        for (key, _) in reqs
+            .iter()
+            .flat_map(ReqSet::iter)
+            .filter(|(_, req)| req.is_complement())
+        {
+            open.insert(key);
+        }
+        let open_keys = open
+            .iter()
+            .map(|key| (key, universe.value_count(key)))
+            .collect();
         Self {
             types,
             reqs,
@@ -170,7 +187,33 @@ impl Catalog {
             columns,
             cells,
             cell_keys,
+            open_keys,
         }
+    }
+
+    /// Whether the columns are right in a universe that has grown since they were made. Keys,
+    /// values and resources that no type names need no columns; but a type that allows all values
+    /// except some would have to be asked about new ones.
+    pub(crate) fn is_complete(&self, universe: &Universe) -> bool {
+        let mut open = self.open_keys.iter();
+        open.all(|&(key, values)| universe.value_count(key) == values)
+    }
+
+    /// Capacity of a type.
+    pub(crate) fn capacity(&self, index: usize, resource: usize) -> i64 {
+        // A resource that no type has may be beyond the columns.
+        self.capacity[index].get(resource).copied().unwrap_or(0)
+    }
+
+    /// What pods may request of a type.
+    pub(crate) fn allocatable(&self, index: usize, resource: usize) -> i64 {
+        self.allocatable[index].get(resource).copied().unwrap_or(0)
+    }
+
+    /// Whether a type has at least these amounts.
+    pub(crate) fn fits(&self, index: usize, amounts: &[i64]) -> bool {
+        let mut wanted = amounts.iter().enumerate();
+        wanted.all(|(resource, &amount)| amount <= self.allocatable(index, resource))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -178,8 +221,10 @@ impl Catalog {
     }
 
     /// Types whose label can agree with the requirement.
-    pub(crate) fn matching(&self, key: KeyId, req: &Rc<Req>) -> Bits {
-        let column = &self.keys[key];
+    pub(crate) fn matching(&self, key: KeyId, req: &Arc<Req>) -> Bits {
+        let Some(column) = self.keys.get(key) else {
+            return Bits::all(self.len());
+        };
         let mut result = column.undefined.clone();
         if column.bounded && req.has_bounds() {
             for (index, own) in self.reqs.iter().enumerate() {
@@ -190,7 +235,10 @@ impl Catalog {
             return result;
         }
         for value in req.bits.iter() {
-            result.or_assign(&column.allowing[value]);
+            let Some(allowing) = column.allowing.get(value) else {
+                break;
+            };
+            result.or_assign(allowing);
         }
         if req.is_complement() {
             result.or_assign(&column.complement);
@@ -213,11 +261,12 @@ impl Catalog {
     /// Types that have at least these amounts.
     pub(crate) fn fitting(&self, amounts: &[i64]) -> Bits {
         let mut result = self.sound.clone();
-        for (column, &amount) in self.columns.iter().zip(amounts) {
+        for (resource, &amount) in amounts.iter().enumerate() {
             if amount <= 0 {
                 continue;
             }
-            match column.at_least(amount) {
+            let column = self.columns.get(resource);
+            match column.and_then(|column| column.at_least(amount)) {
                 Some(types) => result.and_assign(types),
                 None => return Bits::none(self.len()),
             }
@@ -227,18 +276,26 @@ impl Catalog {
 
     /// How many distinct values of a label the types have among them.
     pub(crate) fn distinct_values(&self, key: KeyId, types: &Bits) -> u32 {
+        let Some(column) = self.keys.get(key) else {
+            return 0;
+        };
         let listed = |allowing: &&Bits| {
             allowing
                 .iter()
-                .any(|index| types.get(index) && !self.keys[key].complement.get(index))
+                .any(|index| types.get(index) && !column.complement.get(index))
         };
-        u32::try_from(self.keys[key].allowing.iter().filter(listed).count()).unwrap_or(u32::MAX)
+        u32::try_from(column.allowing.iter().filter(listed).count()).unwrap_or(u32::MAX)
     }
 
     /// Whether one of the types has the label value by itself.
     pub(crate) fn is_labelled(&self, key: KeyId, value: ValueId, types: &Bits) -> bool {
-        let column = &self.keys[key];
-        let named = |index| column.allowing[value].get(index) && !column.complement.get(index);
+        let Some(column) = self.keys.get(key) else {
+            return false;
+        };
+        let Some(allowing) = column.allowing.get(value) else {
+            return false;
+        };
+        let named = |index| allowing.get(index) && !column.complement.get(index);
         types.iter().any(named)
     }
 

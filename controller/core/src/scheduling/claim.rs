@@ -1,6 +1,6 @@
 //! New claims while they are filled: requirements and instance types that only narrow.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::bits::Bits;
 use super::class::{Class, ClassId, Fresh};
@@ -179,7 +179,7 @@ fn compute_fresh(engine: &Engine<'_>, class: ClassId, template: usize) -> Fresh 
     if engine.options.min_values == MinValuesPolicy::BestEffort {
         // Lowered to what the pod leaves possible, once, when the claim is opened.
         for (key, req) in from.reqs.iter().filter(|(_, req)| req.min_values.is_some()) {
-            reqs.insert(key, Rc::new(req.with_min_values(None)));
+            reqs.insert(key, Arc::new(req.with_min_values(None)));
         }
     }
     let total = Amounts::from_elem(0, engine.universe.resource_count());
@@ -213,7 +213,7 @@ fn lower_min_values(engine: &Engine<'_>, template: usize, narrowed: &mut Narrowe
         };
         let have = catalog.distinct_values(key, &narrowed.types);
         if let Some(req) = narrowed.reqs.get(key) {
-            let lowered = Rc::new(req.with_min_values(Some(need.min(have))));
+            let lowered = Arc::new(req.with_min_values(Some(need.min(have))));
             narrowed.reqs.insert(key, lowered);
         }
     }
@@ -297,8 +297,8 @@ impl Limits {
         template: usize,
         index: usize,
     ) -> Option<usize> {
-        let capacity = &engine.catalogs[engine.templates[template].catalog].capacity[index];
-        let over = |&&(resource, left): &&(usize, i64)| capacity[resource] > left;
+        let catalog = &engine.catalogs[engine.templates[template].catalog];
+        let over = |&&(resource, left): &&(usize, i64)| catalog.capacity(index, resource) > left;
         self.resources
             .iter()
             .find(over)
@@ -316,7 +316,7 @@ impl Limits {
         self.subtract(|resource| {
             types
                 .iter()
-                .map(|index| catalog.capacity[index][resource])
+                .map(|index| catalog.capacity(index, resource))
                 .max()
                 .unwrap_or(0)
         });

@@ -1,6 +1,6 @@
 //! Requirements as bit sets over the values that one decision knows.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 
@@ -156,7 +156,7 @@ impl Req {
 
 /// A conjunction of compiled requirements, by key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ReqSet(SmallVec<[(KeyId, Rc<Req>); 4]>);
+pub(crate) struct ReqSet(SmallVec<[(KeyId, Arc<Req>); 4]>);
 
 impl ReqSet {
     pub(crate) fn new(requirements: &Requirements, universe: &Universe) -> Self {
@@ -165,23 +165,23 @@ impl ReqSet {
             let key = universe
                 .key(key)
                 .expect("every requirement is interned before it is compiled");
-            set.insert(key, Rc::new(Req::new(key, requirement, universe)));
+            set.insert(key, Arc::new(Req::new(key, requirement, universe)));
         }
         set
     }
 
-    pub(crate) fn get(&self, key: KeyId) -> Option<&Rc<Req>> {
+    pub(crate) fn get(&self, key: KeyId) -> Option<&Arc<Req>> {
         self.position(key).ok().map(|index| &self.0[index].1)
     }
 
-    pub(crate) fn insert(&mut self, key: KeyId, req: Rc<Req>) {
+    pub(crate) fn insert(&mut self, key: KeyId, req: Arc<Req>) {
         match self.position(key) {
             Ok(index) => self.0[index].1 = req,
             Err(index) => self.0.insert(index, (key, req)),
         }
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (KeyId, &Rc<Req>)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (KeyId, &Arc<Req>)> {
         self.0.iter().map(|(key, req)| (*key, req))
     }
 
@@ -203,13 +203,13 @@ impl ReqSet {
         other: &Self,
         is_relevant: impl Fn(KeyId) -> bool,
     ) -> Option<KeyId> {
-        let disagrees = |key, req: &Rc<Req>| self.get(key).is_some_and(|own| !own.agrees(req));
+        let disagrees = |key, req: &Arc<Req>| self.get(key).is_some_and(|own| !own.agrees(req));
         let found = |(key, req)| (is_relevant(key) && disagrees(key, req)).then_some(key);
         other.iter().find_map(found)
     }
 
     /// Narrows one key; says whether anything changed.
-    pub(crate) fn narrow(&mut self, key: KeyId, req: &Rc<Req>) -> bool {
+    pub(crate) fn narrow(&mut self, key: KeyId, req: &Arc<Req>) -> bool {
         match self.position(key) {
             Ok(index) => {
                 let own = &mut self.0[index].1;
@@ -217,9 +217,9 @@ impl ReqSet {
                 if merged == **own {
                     return false;
                 }
-                *own = Rc::new(merged);
+                *own = Arc::new(merged);
             }
-            Err(index) => self.0.insert(index, (key, Rc::clone(req))),
+            Err(index) => self.0.insert(index, (key, Arc::clone(req))),
         }
         true
     }

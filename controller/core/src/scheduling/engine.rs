@@ -1,7 +1,6 @@
 //! A snapshot compiled for decisions: interned, in columns, pods in classes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
 use std::sync::Arc;
 
 use super::bits::Bits;
@@ -9,13 +8,12 @@ use super::catalog::Catalog;
 use super::class::{self, Class, ClassId, Relaxed};
 use super::compiled::ReqSet;
 use super::placement::{PreferencePolicy, SchedulingOptions};
+use super::reuse::CompiledCatalogs;
 use super::template::Template;
 use super::topology::Topology;
 use super::universe::{Amounts, KeyId, NEW_HOST, Universe, ValueId};
 use crate::labels;
-use crate::model::{
-    Effect, HostPort, InstanceType, Node, Pod, PodShape, Snapshot, Taint, Toleration,
-};
+use crate::model::{Effect, HostPort, Node, Pod, PodShape, Snapshot, Taint, Toleration};
 use crate::quantity::Resources;
 use crate::requirements::Requirement;
 use crate::taints;
@@ -27,7 +25,7 @@ pub(crate) struct Engine<'a> {
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) options: SchedulingOptions,
     pub(crate) universe: Universe,
-    pub(crate) catalogs: Vec<Catalog>,
+    pub(crate) catalogs: Vec<Arc<Catalog>>,
     /// Templates of the pools that are ready, in the order in which they are tried.
     pub(crate) templates: Vec<Template<'a>>,
     /// Nodes in the order in which they are tried.
@@ -102,13 +100,11 @@ impl<'a> Engine<'a> {
         snapshot: &'a Snapshot,
         pods: impl Iterator<Item = &'a Pod> + Clone,
         options: SchedulingOptions,
+        compiled: &CompiledCatalogs,
     ) -> Self {
-        let mut universe = Universe::new();
+        let compiled = compiled.refreshed(snapshot);
+        let mut universe = compiled.universe();
         let shapes = distinct_shapes(pods);
-        let catalog_types = distinct_catalogs(snapshot);
-        for types in &catalog_types {
-            Catalog::intern(types, &mut universe);
-        }
         for catalog in snapshot.pools.values() {
             Template::intern(&catalog.pool, &mut universe);
         }
@@ -116,10 +112,7 @@ impl<'a> Engine<'a> {
             Class::intern(shape, &mut universe);
         }
         intern_nodes(&snapshot.nodes, &mut universe);
-        let catalogs: Vec<Catalog> = catalog_types
-            .iter()
-            .map(|types| Catalog::new(Arc::clone(types), &universe))
-            .collect();
+        let catalogs = compiled.catalogs(&universe);
         let prefer = |taint: &Taint| taint.effect == Effect::PreferNoSchedule;
         let mut engine = Self {
             snapshot,
@@ -138,7 +131,7 @@ impl<'a> Engine<'a> {
             universe,
             catalogs,
         };
-        engine.compile_templates(&catalog_types);
+        engine.compile_templates(&compiled);
         engine.compile_nodes();
         for shape in shapes {
             engine.class_of(&shape);
@@ -146,20 +139,17 @@ impl<'a> Engine<'a> {
         engine
     }
 
-    fn compile_templates(&mut self, catalog_types: &[Arc<Vec<InstanceType>>]) {
+    fn compile_templates(&mut self, compiled: &CompiledCatalogs) {
         for catalog in self.snapshot.pools.values() {
             // Static pools are not for pending pods.
             if !catalog.pool.ready || catalog.pool.replicas.is_some() {
                 continue;
             }
-            let index = catalog_types
-                .iter()
-                .position(|types| same_catalog(types, &catalog.instance_types))
-                .expect("every pool's catalogue is in the list of distinct catalogues");
-            let compiled = &self.catalogs[index];
+            let index = compiled.position(&catalog.instance_types);
+            let columns = &self.catalogs[index];
             let daemons = &self.snapshot.daemons;
             let pool = &catalog.pool;
-            let template = Template::new(pool, index, compiled, daemons, &self.universe);
+            let template = Template::new(pool, index, columns, daemons, &self.universe);
             self.templates.push(template);
         }
         // Weight descending, then name descending, as upstream orders pools.
@@ -287,23 +277,6 @@ fn distinct_shapes<'p>(pods: impl Iterator<Item = &'p Pod>) -> Vec<Arc<PodShape>
     shapes
 }
 
-fn same_catalog(a: &Arc<Vec<InstanceType>>, b: &Arc<Vec<InstanceType>>) -> bool {
-    Arc::ptr_eq(a, b) || a == b
-}
-
-fn distinct_catalogs(snapshot: &Snapshot) -> Vec<Arc<Vec<InstanceType>>> {
-    let mut distinct: Vec<Arc<Vec<InstanceType>>> = Vec::new();
-    for catalog in snapshot.pools.values() {
-        if !distinct
-            .iter()
-            .any(|types| same_catalog(types, &catalog.instance_types))
-        {
-            distinct.push(Arc::clone(&catalog.instance_types));
-        }
-    }
-    distinct
-}
-
 /// Label values of nodes, for keys that somebody asks about. Host names only where a pod names
 /// one: every node has its own.
 fn intern_nodes(nodes: &[Node], universe: &mut Universe) {
@@ -389,9 +362,9 @@ fn node_base<'a>(
 }
 
 /// The host name requirement of a claim that has no node yet.
-pub(crate) fn new_host(universe: &Universe) -> Rc<super::compiled::Req> {
+pub(crate) fn new_host(universe: &Universe) -> Arc<super::compiled::Req> {
     let requirement = Requirement::one_of([NEW_HOST.into()]);
-    Rc::new(super::compiled::Req::new(
+    Arc::new(super::compiled::Req::new(
         universe.hostname,
         &requirement,
         universe,

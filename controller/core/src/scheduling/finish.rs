@@ -1,7 +1,6 @@
 //! From filled claims to claims to create.
 
 use std::collections::BTreeSet;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use super::bits::Bits;
@@ -98,7 +97,7 @@ fn requirements(engine: &Engine<'_>, claim: &Claim, kept: &Bits) -> Vec<Requirem
     }
     let min_values = |key| claim.reqs.get(key).and_then(|req| req.min_values);
     let narrowed = Req::one_of(bits).with_min_values(min_values(universe.capacity_type));
-    reqs.insert(universe.capacity_type, Rc::new(narrowed));
+    reqs.insert(universe.capacity_type, Arc::new(narrowed));
     let mut public = reqs.to_requirements(universe);
     public.remove(labels::HOSTNAME);
     public.remove(labels::INSTANCE_TYPE);

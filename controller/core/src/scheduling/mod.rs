@@ -14,6 +14,7 @@ pub(crate) mod compiled;
 pub(crate) mod engine;
 pub(crate) mod finish;
 mod reasons;
+mod reuse;
 pub(crate) mod solve;
 pub(crate) mod template;
 #[cfg(test)]
@@ -31,14 +32,25 @@ use solve::{RunInput, RunPod};
 pub use placement::{
     MinValuesPolicy, NewClaim, Placement, PreferencePolicy, SchedulingInput, SchedulingOptions,
 };
+pub use reuse::CompiledCatalogs;
 
 use crate::explain::Explanation;
 use crate::model::{NodeName, Pod, Snapshot};
 
 /// Decides where pods go. Never fails: a pod without a place is in
 /// [`Placement::unschedulable`] with its reasons.
+///
+/// Compiles the catalogues of the snapshot; [`schedule_with`] reuses them.
 pub fn schedule(input: &SchedulingInput<'_>) -> Placement {
-    let mut engine = Engine::new(input.snapshot, input.pods.iter(), input.options);
+    schedule_with(input, &CompiledCatalogs::default())
+}
+
+/// The same with catalogues from an earlier decision: the same answer, sooner. Those that are of
+/// other lists than the snapshot's are compiled anew; keep what
+/// [`CompiledCatalogs::refreshed`] returns.
+pub fn schedule_with(input: &SchedulingInput<'_>, compiled: &CompiledCatalogs) -> Placement {
+    let pods = input.pods.iter();
+    let mut engine = Engine::new(input.snapshot, pods, input.options, compiled);
     let run_input = run_input(&mut engine, input);
     let outcome = solve::run(&mut engine, &run_input);
     let pods = &run_input.pods;

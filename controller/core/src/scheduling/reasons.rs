@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::bits::Bits;
+use super::catalog::Catalog;
 use super::claim::{Limits, filter_types, fresh, unmet_min_values};
 use super::class::{ClassId, Fresh};
-use super::engine::{Engine, fits};
+use super::engine::Engine;
 use super::solve::Outcome;
 use super::template::plus;
 use super::universe::KeyId;
@@ -129,16 +130,15 @@ fn type_reason(
     if listed.clone().next().is_none() {
         return ((7, 0), Reason::ZoneExcluded);
     }
-    let allocatable = &catalog.allocatable[index];
     let group = from.groups.iter().find(|group| group.types.get(index));
     let with_daemons = group.map_or_else(
         || compiled.requests.clone(),
         |g| plus(&compiled.requests, &g.overhead),
     );
-    if !fits(&compiled.requests, allocatable) {
-        return short(engine, &compiled.requests, allocatable);
+    if !catalog.fits(index, &compiled.requests) {
+        return short(engine, &compiled.requests, catalog, index);
     }
-    if !fits(&with_daemons, allocatable) {
+    if !catalog.fits(index, &with_daemons) {
         return ((5, 0), Reason::DaemonOverhead);
     }
     if !listed.any(|cell| cell.available.get(index)) {
@@ -162,9 +162,14 @@ fn type_reason(
     ((0, 0), Reason::Chosen)
 }
 
-fn short(engine: &Engine<'_>, requests: &[i64], allocatable: &[i64]) -> (Nearness, Reason) {
+fn short(
+    engine: &Engine<'_>,
+    requests: &[i64],
+    catalog: &Catalog,
+    index: usize,
+) -> (Nearness, Reason) {
     // The scarcest resource, in thousandths of the request: comparable across units.
-    let missing = |resource: usize| requests[resource] - allocatable[resource];
+    let missing = |resource: usize| requests[resource] - catalog.allocatable(index, resource);
     let share = |&resource: &usize| {
         let thousandths = i128::from(missing(resource)) * 1000 / i128::from(requests[resource]);
         i64::try_from(thousandths).unwrap_or(i64::MAX)

@@ -19,15 +19,16 @@ pub(crate) type Amounts = smallvec::SmallVec<[i64; 6]>;
 /// Host name of every claim that has no node yet; no pod can ask for it by name.
 pub(crate) const NEW_HOST: &str = "\u{0}new";
 
-/// All keys and values that a decision can meet.
-#[derive(Debug)]
+/// All keys and values that a decision can meet: those of the catalogues, shared between
+/// decisions, and on top of them those that one snapshot names.
+#[derive(Clone, Debug)]
 pub(crate) struct Universe {
-    keys: BTreeMap<Arc<str>, KeyId>,
-    key_names: Vec<Arc<str>>,
+    /// What is shared. It stands on nothing itself.
+    below: Option<Arc<Self>>,
+    keys: Names,
     well_known: Vec<bool>,
-    values: Vec<Values>,
-    resources: BTreeMap<Arc<str>, usize>,
-    resource_names: Vec<Arc<str>>,
+    values: Vec<Names>,
+    resources: Names,
     /// The host name's key.
     pub(crate) hostname: KeyId,
     /// The zone's key.
@@ -38,21 +39,47 @@ pub(crate) struct Universe {
     pub(crate) instance_type: KeyId,
 }
 
-#[derive(Debug, Default)]
-struct Values {
-    ids: BTreeMap<Arc<str>, ValueId>,
-    names: Vec<Arc<str>>,
+/// Names with consecutive numbers, on top of others.
+#[derive(Clone, Debug, Default)]
+struct Names {
+    ids: BTreeMap<Arc<str>, usize>,
+    list: Vec<Arc<str>>,
+    /// Number of the first one.
+    first: usize,
+}
+
+impl Names {
+    fn above(below: &Self) -> Self {
+        Self {
+            first: below.len(),
+            ..Self::default()
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.first + self.list.len()
+    }
+
+    fn id(&self, name: &str) -> Option<usize> {
+        self.ids.get(name).copied()
+    }
+
+    fn add(&mut self, name: &Arc<str>) -> usize {
+        let id = self.len();
+        self.ids.insert(Arc::clone(name), id);
+        self.list.push(Arc::clone(name));
+        id
+    }
 }
 
 impl Universe {
     pub(crate) fn new() -> Self {
         let mut universe = Self {
-            keys: BTreeMap::new(),
-            key_names: Vec::new(),
+            below: None,
+            keys: Names::default(),
             well_known: Vec::new(),
             values: Vec::new(),
-            resources: BTreeMap::new(),
-            resource_names: Vec::new(),
+            resources: Names::default(),
             hostname: 0,
             zone: 0,
             capacity_type: 0,
@@ -74,27 +101,30 @@ impl Universe {
         universe
     }
 
+    /// A universe with everything of another one, which keeps its numbers and is not copied.
+    pub(crate) fn above(below: &Arc<Self>) -> Self {
+        Self {
+            keys: Names::above(&below.keys),
+            well_known: below.well_known.clone(),
+            values: below.values.iter().map(Names::above).collect(),
+            resources: Names::above(&below.resources),
+            below: Some(Arc::clone(below)),
+            ..**below
+        }
+    }
+
     pub(crate) fn add_key(&mut self, key: &Arc<str>) -> KeyId {
-        if let Some(&id) = self.keys.get(key) {
+        if let Some(id) = self.key(key) {
             return id;
         }
-        let id = self.key_names.len();
-        self.keys.insert(Arc::clone(key), id);
-        self.key_names.push(Arc::clone(key));
         self.well_known.push(labels::is_well_known(key));
-        self.values.push(Values::default());
-        id
+        self.values.push(Names::default());
+        self.keys.add(key)
     }
 
     pub(crate) fn add_value(&mut self, key: KeyId, value: &Arc<str>) -> ValueId {
-        let values = &mut self.values[key];
-        if let Some(&id) = values.ids.get(value) {
-            return id;
-        }
-        let id = values.names.len();
-        values.ids.insert(Arc::clone(value), id);
-        values.names.push(Arc::clone(value));
-        id
+        self.value(key, value)
+            .unwrap_or_else(|| self.values[key].add(value))
     }
 
     pub(crate) fn add_requirements(&mut self, requirements: &Requirements) {
@@ -115,13 +145,8 @@ impl Universe {
     }
 
     pub(crate) fn add_resource(&mut self, name: &Arc<str>) -> usize {
-        if let Some(&id) = self.resources.get(name) {
-            return id;
-        }
-        let id = self.resource_names.len();
-        self.resources.insert(Arc::clone(name), id);
-        self.resource_names.push(Arc::clone(name));
-        id
+        self.resource(name)
+            .unwrap_or_else(|| self.resources.add(name))
     }
 
     pub(crate) fn add_resources(&mut self, resources: &Resources) {
@@ -131,15 +156,19 @@ impl Universe {
     }
 
     pub(crate) fn key(&self, key: &str) -> Option<KeyId> {
-        self.keys.get(key).copied()
+        let below = self.below.as_ref().and_then(|below| below.keys.id(key));
+        below.or_else(|| self.keys.id(key))
     }
 
     pub(crate) fn key_name(&self, key: KeyId) -> &Arc<str> {
-        &self.key_names[key]
+        match &self.below {
+            Some(below) if key < self.keys.first => &below.keys.list[key],
+            _ => &self.keys.list[key - self.keys.first],
+        }
     }
 
     pub(crate) fn key_count(&self) -> usize {
-        self.key_names.len()
+        self.keys.len()
     }
 
     pub(crate) fn is_well_known(&self, key: KeyId) -> bool {
@@ -147,27 +176,37 @@ impl Universe {
     }
 
     pub(crate) fn value(&self, key: KeyId, value: &str) -> Option<ValueId> {
-        self.values[key].ids.get(value).copied()
+        let known = |below: &Arc<Self>| below.values.get(key)?.id(value);
+        let below = self.below.as_ref().and_then(known);
+        below.or_else(|| self.values[key].id(value))
     }
 
     pub(crate) fn value_name(&self, key: KeyId, value: ValueId) -> &Arc<str> {
-        &self.values[key].names[value]
+        let own = &self.values[key];
+        match &self.below {
+            Some(below) if value < own.first => &below.values[key].list[value],
+            _ => &own.list[value - own.first],
+        }
     }
 
     pub(crate) fn value_count(&self, key: KeyId) -> usize {
-        self.values[key].names.len()
+        self.values[key].len()
     }
 
     pub(crate) fn resource_count(&self) -> usize {
-        self.resource_names.len()
+        self.resources.len()
     }
 
     pub(crate) fn resource_name(&self, resource: usize) -> &Arc<str> {
-        &self.resource_names[resource]
+        match &self.below {
+            Some(below) if resource < self.resources.first => &below.resources.list[resource],
+            _ => &self.resources.list[resource - self.resources.first],
+        }
     }
 
     pub(crate) fn resource(&self, name: &str) -> Option<usize> {
-        self.resources.get(name).copied()
+        let below = self.below.as_ref().and_then(|b| b.resources.id(name));
+        below.or_else(|| self.resources.id(name))
     }
 
     /// Resources nobody in the universe asks for or sells are left out.
@@ -187,9 +226,9 @@ impl Universe {
 
     pub(crate) fn to_resources(&self, amounts: &[i64]) -> Resources {
         let mut resources = Resources::default();
-        for (name, &amount) in self.resource_names.iter().zip(amounts) {
+        for (resource, &amount) in amounts.iter().enumerate() {
             if amount != 0 {
-                resources.set(name, amount);
+                resources.set(self.resource_name(resource), amount);
             }
         }
         resources
@@ -197,30 +236,31 @@ impl Universe {
 
     /// Which known values of the key the requirement allows.
     pub(crate) fn allowed(&self, key: KeyId, requirement: &Requirement) -> Bits {
-        let values = &self.values[key];
-        if requirement.is_complement() {
-            let mut bits = Bits::all(values.names.len());
-            if requirement.bounds() == (None, None) {
-                for value in requirement.values() {
-                    if let Some(&id) = values.ids.get(value) {
-                        bits.remove(id);
-                    }
-                }
-            } else {
-                for (id, name) in values.names.iter().enumerate() {
-                    if !requirement.has(name) {
-                        bits.remove(id);
-                    }
-                }
+        let count = self.value_count(key);
+        if !requirement.is_complement() {
+            let mut bits = Bits::none(count);
+            for id in self.values_of(key, requirement) {
+                bits.insert(id);
             }
             return bits;
         }
-        let mut bits = Bits::none(values.names.len());
-        for value in requirement.values() {
-            if let Some(&id) = values.ids.get(value) {
-                bits.insert(id);
+        let mut bits = Bits::all(count);
+        if requirement.bounds() == (None, None) {
+            for id in self.values_of(key, requirement) {
+                bits.remove(id);
+            }
+        } else {
+            for id in 0..count {
+                if !requirement.has(self.value_name(key, id)) {
+                    bits.remove(id);
+                }
             }
         }
         bits
+    }
+
+    fn values_of(&self, key: KeyId, requirement: &Requirement) -> impl Iterator<Item = ValueId> {
+        let values = requirement.values().iter();
+        values.filter_map(move |value| self.value(key, value))
     }
 }

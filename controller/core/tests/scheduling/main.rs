@@ -1,6 +1,7 @@
 //! Scheduling against a brute-force oracle on small worlds.
 
 mod oracle;
+mod reuse;
 mod world;
 
 use std::collections::BTreeSet;

@@ -13,8 +13,8 @@ mod start;
 use std::time::Duration;
 
 use controller_core::disruption::{
-    Blocked, Command, DisruptionPolicy, DisruptionReason, Plan, StepBudget, plan_disruption,
-    validate,
+    Blocked, Command, DisruptionPolicy, DisruptionReason, Plan, StepBudget, plan_disruption_with,
+    validate_with,
 };
 use controller_core::model::{NodeClaimName, Snapshot};
 use controller_ports::run_on;
@@ -131,17 +131,20 @@ async fn gather_and_plan(ctx: &Context) -> (Snapshot, Plan) {
     let snapshot = gather(ctx).await;
     let (policy, now) = (policy(ctx), ctx.now());
     let started = ctx.clock.monotonic();
-    let answer = run_on(&*ctx.cpu, move || {
+    let compiled = ctx.compiled();
+    let (snapshot, plan, compiled) = run_on(&*ctx.cpu, move || {
+        let compiled = compiled.refreshed(&snapshot);
         let budget = StepBudget {
             simulations_max: SIMULATIONS_MAX,
         };
-        let plan = plan_disruption(&snapshot, &policy, now, budget);
-        (snapshot, plan)
+        let plan = plan_disruption_with(&snapshot, &policy, now, budget, &compiled);
+        (snapshot, plan, compiled)
     })
     .await;
+    ctx.keep_compiled(compiled);
     ctx.metrics
         .disruption_evaluated(ctx.clock.monotonic().saturating_sub(started));
-    answer
+    (snapshot, plan)
 }
 
 /// Waits, and keeps what still holds then.
@@ -152,9 +155,11 @@ async fn validated(ctx: &Context, planned: Vec<Command>) -> Vec<Command> {
     }
     let snapshot = gather(ctx).await;
     let (policy, now) = (policy(ctx), ctx.now());
+    let compiled = ctx.compiled();
     let checked = run_on(&*ctx.cpu, move || {
+        let compiled = compiled.refreshed(&snapshot);
         let check = |command: Command| {
-            let answer = validate(&snapshot, &policy, now, &command);
+            let answer = validate_with(&snapshot, &policy, now, &command, &compiled);
             (command, answer)
         };
         planned.into_iter().map(check).collect::<Vec<_>>()

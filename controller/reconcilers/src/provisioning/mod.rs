@@ -10,7 +10,7 @@ use controller_api::karpenter::v1::NodeClaim;
 use controller_core::explain::Explanation;
 use controller_core::model::{NodeName, Pod, PodKey, Snapshot};
 use controller_core::scheduling::{
-    Placement, SchedulingInput, SchedulingOptions, pods_to_place, schedule,
+    Placement, SchedulingInput, SchedulingOptions, pods_to_place, schedule_with,
 };
 use controller_ports::run_on;
 use futures::FutureExt;
@@ -100,7 +100,9 @@ async fn provision_once(ctx: &Context) -> bool {
     }
     let options = scheduling_options(&ctx.options);
     let started = ctx.clock.monotonic();
-    let (snapshot, pods, placement) = run_on(&*ctx.cpu, move || {
+    let compiled = ctx.compiled();
+    let (snapshot, pods, placement, compiled) = run_on(&*ctx.cpu, move || {
+        let compiled = compiled.refreshed(&snapshot);
         let excluded: BTreeSet<NodeName> = snapshot
             .nodes
             .iter()
@@ -113,10 +115,11 @@ async fn provision_once(ctx: &Context) -> bool {
             excluded: &excluded,
             options,
         };
-        let placement = schedule(&input);
-        (snapshot, pods, placement)
+        let placement = schedule_with(&input, &compiled);
+        (snapshot, pods, placement, compiled)
     })
     .await;
+    ctx.keep_compiled(compiled);
     ctx.metrics
         .scheduled(ctx.clock.monotonic().saturating_sub(started));
     tracing::info!(

@@ -1,7 +1,6 @@
 //! Topology while pods are placed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
 use std::sync::Arc;
 
 use super::group::{Counts, Group, Kind};
@@ -36,7 +35,7 @@ pub(crate) struct Refusal {
 }
 
 /// Requirements that put a claim into allowed domains.
-pub(crate) type Narrowing = Vec<(KeyId, Rc<Req>)>;
+pub(crate) type Narrowing = Vec<(KeyId, Arc<Req>)>;
 
 /// Counts of one run.
 #[derive(Debug)]
@@ -149,8 +148,8 @@ impl TopologyRun {
         }
         let mut narrowings = vec![Narrowing::new()];
         for (key, (values, one_by)) in by_key {
-            let options: Vec<Rc<Req>> = match one_by {
-                None => vec![Rc::new(Req::one_of(values))],
+            let options: Vec<Arc<Req>> = match one_by {
+                None => vec![Arc::new(Req::one_of(values))],
                 Some(counts) => one_each(engine, key, &values, &counts),
             };
             narrowings = narrowings
@@ -158,7 +157,7 @@ impl TopologyRun {
                 .flat_map(|base| {
                     options.iter().map(|option| {
                         let mut longer = base.clone();
-                        longer.push((key, Rc::clone(option)));
+                        longer.push((key, Arc::clone(option)));
                         longer
                     })
                 })
@@ -362,13 +361,13 @@ fn refusal(engine: &Engine<'_>, group: &Group, for_good: bool) -> Refusal {
 }
 
 /// Every value by itself, emptiest first, then by name.
-fn one_each(engine: &Engine<'_>, key: KeyId, values: &Bits, counts: &[u32]) -> Vec<Rc<Req>> {
+fn one_each(engine: &Engine<'_>, key: KeyId, values: &Bits, counts: &[u32]) -> Vec<Arc<Req>> {
     let mut order: Vec<ValueId> = values.iter().collect();
     order.sort_by_key(|&value| (counts[value], engine.universe.value_name(key, value)));
     let single = |value| {
         let mut bits = Bits::none(engine.universe.value_count(key));
         bits.insert(value);
-        Rc::new(Req::one_of(bits))
+        Arc::new(Req::one_of(bits))
     };
     order.into_iter().map(single).collect()
 }
