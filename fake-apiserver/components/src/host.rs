@@ -76,3 +76,58 @@ pub enum JoinFailure {
     #[error("kubelet refused flag {0}")]
     InvalidFlag(String),
 }
+
+impl JoinFailure {
+    /// What AKS's provisioning script exits with (`Azure/AgentBaker`
+    /// `parts/linux/cloud-init/artifacts/cse_helpers.sh`).
+    pub fn exit_status(&self) -> u8 {
+        match self {
+            // ERR_CSE_PROVISION_SCRIPT_NOT_READY_TIMEOUT
+            Self::UnreadableCustomData(_) => 100,
+            // ERR_KUBELET_START_FAIL
+            _ => 34,
+        }
+    }
+
+    /// The last line of the machine's log, as the kubelet words it: flags are refused by
+    /// `cmd/kubelet/app/server.go` and `spf13/pflag`, the rest by
+    /// `pkg/kubelet/certificate/bootstrap`.
+    pub fn log_line(&self) -> String {
+        let refused = |flag: &str, refusal: &str| {
+            let (value, why) = refusal
+                .split_once(": ")
+                .unwrap_or((refusal, "not accepted"));
+            format!("invalid argument \"{value}\" for \"{flag}\" flag: {why}")
+        };
+        let run = |why: &str| {
+            format!("failed to run Kubelet: cannot create certificate signing request: {why}")
+        };
+        let error = match self {
+            Self::UnreadableCustomData(why) => {
+                return format!("provisioning script is not ready: {why}");
+            }
+            Self::WrongCa => run(
+                "tls: failed to verify certificate: x509: certificate signed by unknown authority",
+            ),
+            // The API server tells nobody why it does not know them.
+            Self::TokenRefused(_) => run("Unauthorized"),
+            Self::InvalidLabel(label) => match label.split_once(": unknown ") {
+                Some((pair, _)) => format!(
+                    "failed to validate kubelet flags: unknown 'kubernetes.io' or 'k8s.io' labels \
+                     specified with --node-labels: [{}]",
+                    pair.split('=').next().unwrap_or_default()
+                ),
+                None => refused("--node-labels", label),
+            },
+            Self::InvalidTaint(taint) => refused("--register-with-taints", taint),
+            Self::InvalidMaxPods(number) => refused("--max-pods", number),
+            Self::InvalidFlag(flag) => {
+                match flag.strip_prefix("--").and_then(|f| f.split_once(": ")) {
+                    Some((name, value)) => refused(&format!("--{name}"), value),
+                    None => format!("unknown flag: {flag}"),
+                }
+            }
+        };
+        format!("\"command failed\" err={error:?}")
+    }
+}

@@ -169,7 +169,8 @@ impl Cloud {
         Ok(())
     }
 
-    /// The guest reports that it could not start its node: `reason` is a word, `message` says more.
+    /// The guest reports that its provisioning script failed: `exit_status` is the script's,
+    /// `output` the end of its log.
     ///
     /// Azure learns this from the machine's extension; the machine runs on, and its creation, if it
     /// has not ended, fails with `VMExtensionProvisioningError`.
@@ -177,15 +178,15 @@ impl Cloud {
         &mut self,
         now: Timestamp,
         vm: &str,
-        reason: &str,
-        message: &str,
+        exit_status: u8,
+        output: &str,
     ) -> Result<(), ControlError> {
         self.run_until(now);
         let key = self
             .find_vm(vm)
             .ok_or_else(|| ControlError::UnknownVm(vm.to_owned()))?;
         self.revision += 1;
-        self.fail_guest(&key, reason, message);
+        self.fail_guest(&key, exit_status, output);
         Ok(())
     }
 

@@ -122,7 +122,7 @@ impl Cloud {
     }
 
     /// The guest could not do its work. The machine runs on; only its report is bad.
-    pub(crate) fn fail_guest(&mut self, key: &str, reason: &str, message: &str) {
+    pub(crate) fn fail_guest(&mut self, key: &str, exit_status: u8, output: &str) {
         let Some(vm) = self.vms.get_mut(key) else {
             return;
         };
@@ -132,20 +132,22 @@ impl Cloud {
         ) {
             return;
         }
-        vm.settle(Provisioning::Failed, self.now);
-        vm.failure = Some(ArmError::new(409, reason, message));
-        vm.guest_failed = true;
-        vm.epoch += 1;
-        let operation = vm.operation.take();
+        let report = script_report(exit_status, output);
         let error = ArmError::new(
             409,
             "VMExtensionProvisioningError",
             format!(
-                "VM has reported a failure when processing extension 'vmssCSE'. Error message: \
-                 \"{reason}: {message}\"."
+                "VM has reported a failure when processing extension 'vmssCSE' (publisher \
+                 'Microsoft.Azure.Extensions' and type 'CustomScript'). Error message: \
+                 '{report}'. More information on troubleshooting is available at \
+                 https://aka.ms/VMExtensionCSELinuxTroubleshoot."
             ),
-        )
-        .detail(reason, "vmssCSE", message);
+        );
+        vm.settle(Provisioning::Failed, self.now);
+        vm.failure = Some(error.clone());
+        vm.guest_report = Some(report);
+        vm.epoch += 1;
+        let operation = vm.operation.take();
         self.end_operation(operation, Progress::Failed(error));
     }
 
@@ -270,7 +272,7 @@ impl Cloud {
         let Some(vm) = self.vms.remove(key) else {
             return;
         };
-        let failed = vm.failure.is_some() && !vm.guest_failed;
+        let failed = vm.failure.is_some() && vm.guest_report.is_none();
         for (nic, goes_with_vm) in &vm.spec.nics {
             let reserved = vm.evicted || failed;
             let fate = match (goes_with_vm, reserved) {
@@ -458,3 +460,14 @@ pub(crate) fn draw_name(key: &str, epoch: u64) -> String {
 
 /// Two resources that have the same name one after the other never share an epoch.
 pub(crate) const EPOCHS_PER_LIFE: u64 = 1 << 16;
+
+/// What the custom script extension says of a script that failed. AKS's script prints its exit
+/// code and the end of its log as JSON (`Azure/AgentBaker` `cse_start.sh`).
+fn script_report(exit_status: u8, output: &str) -> String {
+    let output = Value::from(output);
+    format!(
+        "Enable failed: failed to execute command: command terminated with exit \
+         status={exit_status}\n[stdout]\n{{ \"ExitCode\": \"{exit_status}\", \"Output\": {output}, \
+         \"Error\": \"\" }}\n\n[stderr]\n"
+    )
+}

@@ -114,8 +114,8 @@ pub(crate) struct Vm {
     /// Since when it has been in that state.
     pub(crate) settled: Timestamp,
     pub(crate) failure: Option<ArmError>,
-    /// The failure is the guest's: the machine holds its place and runs.
-    pub(crate) guest_failed: bool,
+    /// The failure is the guest's, and this is its report: the machine holds its place and runs.
+    pub(crate) guest_report: Option<String>,
     pub(crate) power: Option<Power>,
     /// Since when the operating system has been running: set by `VmStarted`, cleared by `VmStopped`.
     pub(crate) running_since: Option<Timestamp>,

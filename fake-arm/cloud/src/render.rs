@@ -71,15 +71,16 @@ pub(crate) fn instance_view(vm: &Vm) -> Value {
         "disks": [],
         "statuses": statuses,
     });
-    if let (true, Some(failure)) = (vm.guest_failed, &vm.failure) {
+    if let Some(report) = &vm.guest_report {
         view["extensions"] = json!([{
             "name": "vmssCSE",
             "type": "Microsoft.Azure.Extensions.CustomScript",
+            // The script's exit code is in the message only; the status has always code 0.
             "statuses": [{
-                "code": format!("ProvisioningState/failed/{}", failure.code),
+                "code": "ProvisioningState/failed/0",
                 "level": "Error",
                 "displayStatus": "Provisioning failed",
-                "message": failure.message,
+                "message": report,
             }],
         }]);
     }

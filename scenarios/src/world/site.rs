@@ -2,7 +2,6 @@
 
 use fake_apiserver::{ApiServer, CertificateAuthority, Options as ServerOptions, Tracking};
 use fake_apiserver_components::api::{Change, Resource};
-use fake_apiserver_components::host::JoinFailure;
 use fake_apiserver_components::{Cluster, Options as ClusterOptions, Timings};
 use fake_arm::Arm;
 use fake_arm_cloud::{CloudConfig, CloudEvent, ClusterView, ConfigError};
@@ -314,9 +313,9 @@ impl Site {
             self.trace.record(self.clock.millis(), "cloud", entry);
             self.chronicle
                 .join_failed(self.clock.elapsed(), &report.hostname, &reason);
-            let word = word_of(&report.failure);
+            let (status, line) = (report.failure.exit_status(), report.failure.log_line());
             let told = self.arm.with_cloud(|cloud, now| {
-                cloud.guest_failed(now, &report.provider_id, word, &reason)
+                cloud.guest_failed(now, &report.provider_id, status, &line)
             });
             // The machine was deleted meanwhile: nobody asks any more.
             drop(told);
@@ -367,19 +366,6 @@ impl Site {
             body: &body_hash(&body),
         };
         self.trace.record(self.clock.millis(), "store", entry);
-    }
-}
-
-/// What the extension that waits for the kubelet calls a failure.
-fn word_of(failure: &JoinFailure) -> &'static str {
-    match failure {
-        JoinFailure::UnreadableCustomData(_) => "UnreadableCustomData",
-        JoinFailure::WrongCa => "WrongClusterCA",
-        JoinFailure::TokenRefused(_) => "BootstrapTokenRefused",
-        JoinFailure::InvalidLabel(_) => "InvalidNodeLabel",
-        JoinFailure::InvalidTaint(_) => "InvalidNodeTaint",
-        JoinFailure::InvalidMaxPods(_) => "InvalidMaxPods",
-        JoinFailure::InvalidFlag(_) => "InvalidKubeletFlag",
     }
 }
 

@@ -7,6 +7,7 @@ use controller_core::model::{CapacityType, NodeClaimName, Offering, Price};
 use controller_ports::CreateError;
 use futures::FutureExt;
 
+use super::guest::diagnose;
 use super::launch::Asked;
 use super::{Launch, Vm};
 use crate::arm::{ArmError, Operation, ServiceError, lock, versions};
@@ -186,14 +187,15 @@ fn failure(reaction: &Reaction, error: &ServiceError) -> CreateError {
     if reaction.try_next {
         return CreateError::InsufficientCapacity(text);
     }
-    // A guest's failure is told in its own words: the reason says what kind it is.
-    let text = if reaction.reason == BOOTSTRAP_FAILED {
-        message(&error.message)
+    // A guest's failure is all alike to Azure; what its script reported tells more.
+    let (reason, text) = if reaction.reason == BOOTSTRAP_FAILED {
+        let (reason, told) = diagnose(&error.message);
+        (reason, message(&told))
     } else {
-        text
+        (reaction.reason, text)
     };
     CreateError::Refused {
-        reason: reaction.reason,
+        reason,
         message: text,
     }
 }

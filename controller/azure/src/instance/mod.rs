@@ -6,6 +6,7 @@
 pub(crate) mod allocate;
 mod body;
 mod follow;
+mod guest;
 mod launch;
 mod observe;
 mod remove;

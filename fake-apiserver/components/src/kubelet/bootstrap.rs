@@ -297,7 +297,9 @@ fn max_pods(flag: Option<&str>) -> Result<u32, JoinFailure> {
         Ok(number) => u32::try_from(number).map_err(|_negative| {
             JoinFailure::InvalidMaxPods(format!("{text}: must not be a negative number"))
         }),
-        Err(error) => Err(JoinFailure::InvalidMaxPods(format!("{text}: {error}"))),
+        Err(_unparsable) => Err(JoinFailure::InvalidMaxPods(format!(
+            "{text}: strconv.ParseInt: parsing {text:?}: invalid syntax"
+        ))),
     }
 }
 
@@ -433,11 +435,22 @@ mod tests {
             "the bootstrap token was refused: it does not have the form ID.SECRET",
             "kubelet refused label node-role.kubernetes.io/x=y: unknown 'kubernetes.io' or 'k8s.io' label specified with --node-labels",
             "kubelet refused taint karpenter.sh/unregistered:NoExcute: unknown effect",
-            "kubelet refused max pods many: invalid digit found in string",
+            "kubelet refused max pods many: strconv.ParseInt: parsing \"many\": invalid syntax",
             "kubelet refused flag --kube-reserved: memory=1843Q",
             "custom data cannot be read: the script does not run provision_start.sh",
             "custom data cannot be read: line 17: open double quote",
         ]
+        "#);
+        let log: Vec<String> = failures.iter().map(JoinFailure::log_line).collect();
+        insta::assert_snapshot!(log.join("\n"), @r#"
+        "command failed" err="failed to run Kubelet: cannot create certificate signing request: tls: failed to verify certificate: x509: certificate signed by unknown authority"
+        "command failed" err="failed to run Kubelet: cannot create certificate signing request: Unauthorized"
+        "command failed" err="failed to validate kubelet flags: unknown 'kubernetes.io' or 'k8s.io' labels specified with --node-labels: [node-role.kubernetes.io/x]"
+        "command failed" err="invalid argument \"karpenter.sh/unregistered:NoExcute\" for \"--register-with-taints\" flag: unknown effect"
+        "command failed" err="invalid argument \"many\" for \"--max-pods\" flag: strconv.ParseInt: parsing \"many\": invalid syntax"
+        "command failed" err="invalid argument \"memory=1843Q\" for \"--kube-reserved\" flag: not accepted"
+        provisioning script is not ready: the script does not run provision_start.sh
+        provisioning script is not ready: line 17: open double quote
         "#);
         assert!(matches!(
             parse("%%%", CA),

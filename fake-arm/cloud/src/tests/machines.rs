@@ -317,23 +317,27 @@ fn a_guest_that_fails_says_why_and_keeps_its_place() {
     assert_eq!(before["properties"]["provisioningState"], "Creating");
     world
         .cloud
-        .guest_failed(world.now, "aks-a", "WrongCa", "the CA is not the cluster's")
+        .guest_failed(world.now, "aks-a", 34, "kubelet does not start")
         .expect("a VM");
     let status = world.poll(&put);
     assert_eq!(status["error"]["code"], "VMExtensionProvisioningError");
-    assert_eq!(status["error"]["details"][0]["code"], "WrongCa");
     let view = world
         .get(&vm("aks-a").replace('?', "?$expand=instanceView&"))
         .json();
     let view = &view["properties"]["instanceView"];
     assert_eq!(
         view["statuses"][0]["code"],
-        "ProvisioningState/failed/WrongCa"
+        "ProvisioningState/failed/VMExtensionProvisioningError"
     );
-    assert_eq!(
-        view["extensions"][0]["statuses"][0]["message"],
-        "the CA is not the cluster's"
-    );
+    let told = &view["extensions"][0]["statuses"][0];
+    assert_eq!(told["code"], "ProvisioningState/failed/0");
+    insta::assert_snapshot!(told["message"].as_str().expect("a text"), @r#"
+    Enable failed: failed to execute command: command terminated with exit status=34
+    [stdout]
+    { "ExitCode": "34", "Output": "kubelet does not start", "Error": "" }
+
+    [stderr]
+    "#);
     assert_eq!(view["statuses"][1]["code"], "PowerState/running");
     assert_eq!(world.usage("cores"), 8);
     world.delete(&vm("aks-a"));

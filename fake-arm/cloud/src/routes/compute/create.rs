@@ -26,7 +26,7 @@ pub(super) fn put(cloud: &mut Cloud, call: &Call<'_>, id: ResourceId) -> Result<
     let fresh = existing.is_none();
     if let Some(vm) = existing {
         check_unchanged(vm, &spec)?;
-        if vm.provisioning != Provisioning::Failed || vm.guest_failed {
+        if vm.provisioning != Provisioning::Failed || vm.guest_report.is_some() {
             return update(cloud, call, &key, &spec);
         }
         // A failed machine keeps its identity and is tried again.
@@ -195,7 +195,7 @@ fn store(cloud: &mut Cloud, id: ResourceId, spec: VmSpec, operation: &str) {
         provisioning: Provisioning::Creating,
         settled: cloud.now,
         failure: None,
-        guest_failed: false,
+        guest_report: None,
         power: None,
         running_since: None,
         allocation: None,
