@@ -12,8 +12,15 @@ use tokio::time::Instant;
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     epoch: Timestamp,
-    start: Instant,
+    source: Source,
     scale: f64,
+}
+
+/// What tells how much time has passed.
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    Tokio(Instant),
+    Shared(fn() -> Duration),
 }
 
 impl Clock {
@@ -21,19 +28,27 @@ impl Clock {
     pub fn new(epoch: Timestamp, start: Instant, scale: f64) -> Self {
         Self {
             epoch,
-            start,
+            source: Source::Tokio(start),
             scale,
+        }
+    }
+
+    /// Cluster time is `epoch` plus what `elapsed` says, which never goes back. For one server
+    /// that several tokio runtimes, each with a clock of its own, ask for the time.
+    pub fn shared(epoch: Timestamp, elapsed: fn() -> Duration) -> Self {
+        Self {
+            epoch,
+            source: Source::Shared(elapsed),
+            scale: 1.0,
         }
     }
 
     /// The cluster's wall time.
     pub fn now(&self) -> Timestamp {
-        self.at(Instant::now())
-    }
-
-    /// The wall time at a tokio instant.
-    pub fn at(&self, instant: Instant) -> Timestamp {
-        let elapsed = instant.saturating_duration_since(self.start);
+        let elapsed = match self.source {
+            Source::Tokio(start) => start.elapsed(),
+            Source::Shared(elapsed) => elapsed(),
+        };
         let scaled = if self.is_real_speed() {
             elapsed
         } else {

@@ -9,9 +9,16 @@ use tokio::time::Instant;
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     epoch: Timestamp,
-    start: Instant,
+    source: Source,
     /// Thousandths, so that whole factors stay exact.
     scale: u64,
+}
+
+/// What tells how much time has passed.
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    Tokio(Instant),
+    Shared(fn() -> Duration),
 }
 
 impl Clock {
@@ -26,14 +33,28 @@ impl Clock {
         let scale = (scale * 1000.0).round().clamp(1.0, 1e9) as u64;
         Self {
             epoch,
-            start,
+            source: Source::Tokio(start),
             scale,
+        }
+    }
+
+    /// A clock that shows `epoch` and what `elapsed` says, which never goes back. For one cloud
+    /// that several tokio runtimes, each with a clock of its own, ask for the time.
+    pub fn shared(epoch: Timestamp, elapsed: fn() -> Duration) -> Self {
+        Self {
+            epoch,
+            source: Source::Shared(elapsed),
+            scale: 1000,
         }
     }
 
     /// What it shows now.
     pub fn now(&self) -> Timestamp {
-        let nanos = self.start.elapsed().as_nanos() * u128::from(self.scale) / 1000;
+        let elapsed = match self.source {
+            Source::Tokio(start) => start.elapsed(),
+            Source::Shared(elapsed) => elapsed(),
+        };
+        let nanos = elapsed.as_nanos() * u128::from(self.scale) / 1000;
         let elapsed = i64::try_from(nanos).map_or(SignedDuration::MAX, SignedDuration::from_nanos);
         self.epoch.checked_add(elapsed).unwrap_or(Timestamp::MAX)
     }
