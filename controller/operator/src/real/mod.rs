@@ -14,7 +14,10 @@ pub use clock::SystemClock;
 #[cfg(test)]
 pub(crate) use clock::TokioClock;
 pub use pool::BlockingPool;
-pub use transport::{TransportError, arm_transport, kube_config, kube_transport};
+pub use transport::{
+    CONNECT_TIMEOUT, HttpVersion, TransportError, arm_transport, kube_config, kube_transport,
+    transport_over,
+};
 
 /// Entropy from the operating system.
 ///

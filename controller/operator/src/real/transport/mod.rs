@@ -10,9 +10,8 @@ use controller_ports::{Body, BoxError, HttpService, Transport};
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::{Connect, HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::client::ConfigExt;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -20,12 +19,28 @@ use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceBuilder, ServiceExt};
 
 /// A connection that cannot be made in this time will not be made.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Idle connections are closed by Azure's front ends after minutes; ours are dropped before that.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 /// How long a silent peer may leave data unacknowledged; without this, a request over a dead
 /// connection hangs until the kernel gives up after a quarter of an hour.
 const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A connection that carries several requests is asked for a sign of life this often: a request
+/// that is given up leaves it in the pool, dead or not.
+const PING_INTERVAL: Duration = Duration::from_secs(15);
+/// And it is dead when none has come after this long.
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a transport speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HttpVersion {
+    /// One request at a time on each connection.
+    #[default]
+    Http1,
+    /// All requests on one connection.
+    Http2,
+}
 
 /// Why a transport could not be built.
 #[derive(Debug, thiserror::Error)]
@@ -99,7 +114,7 @@ pub fn kube_transport(config: &kube::Config) -> Result<Transport, TransportError
         .option_layer(config.auth_layer().map_err(error)?)
         .layer(config.extra_headers_layer().map_err(error)?)
         .map_err(BoxError::from)
-        .service(pooled(connector));
+        .service(pooled(connector, HttpVersion::Http1));
     Ok(Pooled::transport(service))
 }
 
@@ -137,10 +152,19 @@ pub fn arm_transport(ca_bundle: Option<&Path>) -> Result<Transport, TransportErr
         .https_or_http()
         .enable_http1()
         .wrap_connector(http_connector());
+    Ok(transport_over(connector, HttpVersion::Http1))
+}
+
+/// Requests by absolute URL over whatever `connector` connects to, with the pool and the limits of
+/// the other transports. The connector ends attempts after [`CONNECT_TIMEOUT`].
+pub fn transport_over<C>(connector: C, version: HttpVersion) -> Transport
+where
+    C: Connect + Clone + Send + Sync + 'static,
+{
     let service = ServiceBuilder::new()
         .map_err(BoxError::from)
-        .service(pooled(connector));
-    Ok(Pooled::transport(service))
+        .service(pooled(connector, version));
+    Pooled::transport(service)
 }
 
 fn http_connector() -> HttpConnector {
@@ -154,11 +178,24 @@ fn http_connector() -> HttpConnector {
     connector
 }
 
-fn pooled(connector: HttpsConnector<HttpConnector>) -> Client<HttpsConnector<HttpConnector>, Body> {
-    Client::builder(TokioExecutor::new())
+fn pooled<C>(connector: C, version: HttpVersion) -> Client<C, Body>
+where
+    C: Connect + Clone + Send + Sync + 'static,
+{
+    // Both timers are tokio's, as every other one of this process.
+    let mut builder = Client::builder(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(IDLE_TIMEOUT)
-        .build(connector)
+        .pool_idle_timeout(IDLE_TIMEOUT);
+    if version == HttpVersion::Http2 {
+        builder
+            .http2_only(true)
+            .http2_keep_alive_interval(PING_INTERVAL)
+            .http2_keep_alive_timeout(PING_TIMEOUT)
+            .http2_keep_alive_while_idle(true);
+    }
+    builder.build(connector)
 }
 
 /// A cloneable tower service as a transport.
