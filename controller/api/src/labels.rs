@@ -129,6 +129,9 @@ pub const AKS_SKU_MEMORY: &str = "kubernetes.azure.com/sku-memory";
 
 /// Prefix of every annotation that is an extension of this project.
 pub const EXTENSION_PREFIX: &str = "nap.internal/";
+/// On a NodePool whose nodes do not register: rounds of failures, the cause, and the time before
+/// which nothing is launched, as JSON. Written by the controller, so that a restart keeps waiting.
+pub const REGISTRATION_BACKOFF: &str = "nap.internal/registration-backoff";
 
 /// Values of [`CAPACITY_TYPE`].
 pub mod capacity_type {

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::model::{InstanceTypeName, NodePoolName};
 
 /// Why a candidate (a pool, an instance type, an offering) cannot serve a pod.
@@ -69,6 +71,13 @@ pub enum Reason {
     },
     /// Offerings exist but none is available: refused recently, restricted or beyond known quota.
     RecentAllocationFailure,
+    /// The pool's last nodes did not register: it waits before it launches again.
+    RegistrationBackoff {
+        /// Why they did not, as one word.
+        cause: Arc<str>,
+        /// When it launches again; `None` while one node is under way to see whether it registers.
+        until: Option<Timestamp>,
+    },
     /// It would do, but something cheaper was taken.
     Dominated,
     /// It was taken.
@@ -99,6 +108,21 @@ impl fmt::Display for Reason {
                 write!(f, "minValues of {key}: {have} left, {need} needed")
             }
             Self::RecentAllocationFailure => f.write_str("no offering is available"),
+            Self::RegistrationBackoff {
+                cause,
+                until: Some(until),
+            } => {
+                write!(
+                    f,
+                    "its nodes do not register ({cause}), launching again at {until}"
+                )
+            }
+            Self::RegistrationBackoff { cause, until: None } => {
+                write!(
+                    f,
+                    "its nodes do not register ({cause}), one more is being tried"
+                )
+            }
             Self::Dominated => f.write_str("something cheaper was taken"),
             Self::Chosen => f.write_str("chosen"),
         }

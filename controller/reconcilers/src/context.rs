@@ -27,6 +27,7 @@ use crate::metrics::Metrics;
 use crate::node::Evictions;
 use crate::nodeclaim::DriftMemo;
 use crate::nodeclass::Written;
+use crate::nodepool::Registrations;
 use crate::objects::{Objects, is_deleting};
 use crate::options::Options;
 use crate::queue::Next;
@@ -56,6 +57,7 @@ pub(crate) struct Context {
     pub(crate) commands: Mutex<Commands>,
     pub(crate) evictions: Mutex<Evictions>,
     pub(crate) drift: Mutex<DriftMemo>,
+    registrations: Mutex<Registrations>,
     pub(crate) names: Mutex<ChaCha8Rng>,
     class_statuses: Mutex<Written>,
     cluster: Mutex<ClusterState>,
@@ -144,6 +146,7 @@ impl Context {
             commands: Mutex::default(),
             evictions: Mutex::default(),
             drift: Mutex::default(),
+            registrations: Mutex::default(),
             names: Mutex::new(parts.entropy.stream("nodeclaim-names")),
             class_statuses: Mutex::default(),
             cluster: Mutex::default(),
@@ -187,6 +190,10 @@ impl Context {
 
     pub(crate) fn drift(&self) -> MutexGuard<'_, DriftMemo> {
         lock(&self.drift)
+    }
+
+    pub(crate) fn registrations(&self) -> MutexGuard<'_, Registrations> {
+        lock(&self.registrations)
     }
 
     pub(crate) fn class_statuses(&self) -> MutexGuard<'_, Written> {
@@ -277,6 +284,7 @@ impl Context {
         self.delete(Kind::NodeClaim, "", name);
         if let Some(uid) = removed.and_then(|claim| claim.uid()) {
             lock(&self.launched).remove(&uid);
+            self.registrations().forget_claim(&uid);
         }
         lock(&self.pod_events).remove(name);
         self.drift().forget(name);

@@ -5,6 +5,7 @@
 mod age;
 mod drain;
 mod drift;
+mod health;
 mod initialization;
 mod registration;
 
@@ -14,5 +15,8 @@ pub use age::{
 };
 pub use drain::{DrainStep, ForcedDelete, drain, is_drainable, is_evictable};
 pub use drift::{DriftReason, DriftView, drifted};
+pub use health::{
+    Admission, RegistrationBackoff, RegistrationHealth, RegistrationOutcome, RegistrationStatus,
+};
 pub use initialization::{NodeFacts, NotInitialized, initialization};
 pub use registration::{NotRegistered, Registration, TaintSync, registration, synced_taints};

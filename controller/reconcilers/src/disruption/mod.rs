@@ -29,6 +29,7 @@ use crate::context::Context;
 use crate::error::{Error, chain};
 use crate::node::{has_disrupted_taint, without_disrupted};
 use crate::nodeclaim::{Draft, claim_name};
+use crate::nodepool::hold_all;
 use crate::objects::is_deleting;
 use crate::provisioning::scheduling_options;
 use crate::writes::Guard;
@@ -117,7 +118,9 @@ async fn pass(ctx: &Context, reported: &mut Reported) -> Result<Rest, Error> {
 async fn gather(ctx: &Context) -> Snapshot {
     let _decision = ctx.decision.lock().await;
     let catalogs = ctx.fetch_catalogs().await;
-    ctx.cluster().snapshot(&catalogs)
+    let mut snapshot = ctx.cluster().snapshot(&catalogs);
+    hold_all(ctx, &mut snapshot);
+    snapshot
 }
 
 fn policy(ctx: &Context) -> DisruptionPolicy {

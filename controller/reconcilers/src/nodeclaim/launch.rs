@@ -31,6 +31,11 @@ const LAUNCH_CHECK_PERIOD: Duration = Duration::from_secs(5);
 /// Longest text of an error in a condition or an event; upstream's bound.
 const MESSAGE_MAX: usize = 300;
 
+/// Reason when the cloud had no room.
+const INSUFFICIENT_CAPACITY: &str = "InsufficientCapacity";
+/// Reason when the NodeClass was not ready.
+const NODE_CLASS_NOT_READY: &str = "NodeClassNotReady";
+
 /// Asks for an instance unless there is one.
 pub(super) async fn launch(ctx: &Context, draft: &mut Draft, outcome: &mut Outcome) {
     let uid = draft.claim.metadata.uid.clone().unwrap_or_default();
@@ -135,14 +140,14 @@ fn refused(ctx: &Context, draft: &mut Draft, outcome: &mut Outcome, error: Creat
                 .publish(&draft.claim, insufficient_capacity(&name, &text));
             draft
                 .conditions()
-                .set_unknown_with("Launched", "InsufficientCapacity", &text);
+                .set_unknown_with("Launched", INSUFFICIENT_CAPACITY, &text);
             outcome.delete("insufficient_capacity");
         }
         CreateError::NodeClassNotReady(_) => {
             tracing::info!(nodeclaim = name, error = text, "node class is not ready");
             draft
                 .conditions()
-                .set_unknown_with("Launched", "NodeClassNotReady", &text);
+                .set_unknown_with("Launched", NODE_CLASS_NOT_READY, &text);
             outcome.delete("nodeclass_not_ready");
         }
         CreateError::Refused { reason, message } => {
@@ -176,6 +181,11 @@ pub(super) async fn check_launch(ctx: &Context, draft: &mut Draft, outcome: &mut
     if !draft.is_true("Launched") || draft.is_true("Registered") {
         return;
     }
+    if let Some((reason, message)) = verdict(draft) {
+        // Told before, but what follows from it was not done: another process had begun it.
+        give_up(outcome, &reason, &message);
+        return;
+    }
     let name = NodeClaimName::new(draft.name());
     let Some(failure) = ctx.provider.launch_failure(&name).await else {
         outcome.again(Next::After(LAUNCH_CHECK_PERIOD));
@@ -183,32 +193,41 @@ pub(super) async fn check_launch(ctx: &Context, draft: &mut Draft, outcome: &mut
     };
     let text = cut(&chain(&failure));
     tracing::warn!(nodeclaim = %name, error = text, "launch failed after it was accepted");
-    match failure {
+    let (reason, message) = match failure {
         CreateError::InsufficientCapacity(_) => {
             ctx.events
                 .publish(&draft.claim, insufficient_capacity(name.as_str(), &text));
-            draft
-                .conditions()
-                .set_false("Registered", "InsufficientCapacity", &text);
-            outcome.delete("insufficient_capacity");
+            (INSUFFICIENT_CAPACITY, text)
         }
         CreateError::Refused { reason, message } => {
             let message = cut(&message);
             let note = Note::warning(reason, format!("NodeClaim {name} event: {message}"));
             ctx.events.publish(&draft.claim, note);
-            draft.conditions().set_false("Registered", reason, &message);
-            outcome.delete("launch_failed");
+            (reason, message)
         }
-        CreateError::NodeClassNotReady(_) => {
-            draft
-                .conditions()
-                .set_false("Registered", "NodeClassNotReady", &text);
-            outcome.delete("nodeclass_not_ready");
-        }
-        CreateError::Throttled { .. } | CreateError::Transport(_) => {
-            draft
-                .conditions()
-                .set_false("Registered", "LaunchFailed", &text);
+        CreateError::NodeClassNotReady(_) => (NODE_CLASS_NOT_READY, text),
+        CreateError::Throttled { .. } | CreateError::Transport(_) => ("LaunchFailed", text),
+    };
+    draft.conditions().set_false("Registered", reason, &message);
+    give_up(outcome, reason, &message);
+}
+
+/// Why the machine will not join, when that is known already.
+fn verdict(draft: &Draft) -> Option<(String, String)> {
+    let condition = draft.claim.condition("Registered")?;
+    // Several Nodes are no fault of the machine; liveness ends such a claim.
+    let is_verdict = condition.status == "False" && condition.reason != "MultipleNodesFound";
+    is_verdict.then(|| (condition.reason.clone(), condition.message.clone()))
+}
+
+/// Ends a claim whose machine will not join. Capacity and NodeClasses have memories of their own;
+/// everything else is remembered by the pool.
+fn give_up(outcome: &mut Outcome, reason: &str, message: &str) {
+    match reason {
+        INSUFFICIENT_CAPACITY => outcome.delete("insufficient_capacity"),
+        NODE_CLASS_NOT_READY => outcome.delete("nodeclass_not_ready"),
+        _ => {
+            outcome.registration_failed(reason, message);
             outcome.delete("launch_failed");
         }
     }

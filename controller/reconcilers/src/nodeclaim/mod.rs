@@ -27,6 +27,7 @@ pub(crate) use self::termination::{
 use crate::context::Context;
 use crate::error::Error;
 use crate::metrics::Disrupted;
+use crate::nodepool;
 use crate::objects::{has_finalizer, is_deleting};
 use crate::queue::Next;
 use crate::writes::{Guard, with_finalizer};
@@ -40,6 +41,17 @@ pub(crate) struct Outcome {
     error: Option<Error>,
     /// Delete the claim, for this reason (of the metric `nodeclaims_disrupted_total`).
     delete: Option<&'static str>,
+    /// The node did not and will not join: what its pool is to know.
+    failed: Option<Failed>,
+}
+
+/// Why a node does not join.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    /// One word: the condition's reason.
+    cause: String,
+    /// For people.
+    detail: String,
 }
 
 impl Outcome {
@@ -48,6 +60,7 @@ impl Outcome {
             next: Next::OnChange,
             error: None,
             delete: None,
+            failed: None,
         }
     }
 
@@ -61,6 +74,13 @@ impl Outcome {
 
     fn delete(&mut self, reason: &'static str) {
         self.delete.get_or_insert(reason);
+    }
+
+    fn registration_failed(&mut self, cause: &str, detail: &str) {
+        self.failed.get_or_insert_with(|| Failed {
+            cause: cause.to_owned(),
+            detail: detail.to_owned(),
+        });
     }
 }
 
@@ -90,6 +110,9 @@ pub(crate) async fn reconcile(ctx: &Context, name: &str) -> Result<Next, Error> 
     let Some(claim) = draft.save(ctx).await? else {
         return Ok(Next::OnChange);
     };
+    if let Some(failed) = &outcome.failed {
+        nodepool::registration_failed(ctx, &claim, &failed.cause, &failed.detail).await?;
+    }
     if let Some(reason) = outcome.delete {
         delete(ctx, &claim, reason).await?;
         return Ok(Next::OnChange);

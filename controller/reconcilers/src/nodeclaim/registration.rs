@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use super::{Draft, Outcome};
 use crate::context::Context;
 use crate::events::Note;
+use crate::nodepool;
 use crate::objects::{claim_provider_id, label};
 use crate::writes::Guard;
 
@@ -84,6 +85,7 @@ pub(super) async fn register(ctx: &Context, draft: &mut Draft, outcome: &mut Out
                 "registered nodeclaim"
             );
             ctx.metrics.node_created(&draft.claim);
+            nodepool::registered(ctx, &draft.claim);
         }
         Ok(None) => {}
         Err(error) => outcome.fail(error),

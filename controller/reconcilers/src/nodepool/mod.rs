@@ -1,7 +1,9 @@
-//! NodePools: hash, validation, readiness, counters.
+//! NodePools: hash, validation, readiness, registration health, counters.
 
 mod counter;
 mod hash;
+mod health;
+mod launches;
 mod readiness;
 mod validation;
 
@@ -14,6 +16,8 @@ use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
 pub(crate) use self::counter::count;
+pub(crate) use self::health::{Registrations, registered, registration_failed};
+pub(crate) use self::launches::{hold, hold_all};
 use crate::context::Context;
 use crate::error::{Error, is_conflict, is_not_found};
 use crate::events::Note;
@@ -24,6 +28,7 @@ use crate::queue::Next;
 pub(crate) async fn reconcile(ctx: &Context, name: &str) -> Result<Next, Error> {
     let Some(pool) = ctx.pool(name) else {
         ctx.metrics.forget_pool(name);
+        ctx.registrations().forget_pool(name);
         return Ok(Next::OnChange);
     };
     if !ctx.is_managed(&pool.spec.template.spec.node_class_ref) || is_deleting(&*pool) {
@@ -35,11 +40,27 @@ pub(crate) async fn reconcile(ctx: &Context, name: &str) -> Result<Next, Error> 
     let mut wanted = NodePool::clone(&pool);
     validation::validate(&mut wanted, ctx.now());
     readiness::mirror_class(ctx, &mut wanted);
-    if wanted.conditions() != pool.conditions() {
+    let next = health::show(ctx, &mut wanted);
+    let annotations = health::annotations(&pool, &wanted);
+    // What has to be remembered comes first: a crash in between must not shorten a wait.
+    let pool = match annotations {
+        Some(patch) => match patch_metadata(ctx, name, &patch).await? {
+            Some(pool) => pool,
+            None => return Ok(Next::OnChange),
+        },
+        None => pool,
+    };
+    let class_generation = |pool: &NodePool| pool.status.as_ref()?.node_class_observed_generation;
+    if wanted.conditions() != pool.conditions()
+        || class_generation(&wanted) != class_generation(&pool)
+    {
         let conditions = wanted.conditions();
         let patch = json!({
             "metadata": { "resourceVersion": pool.resource_version() },
-            "status": { "conditions": conditions },
+            "status": {
+                "conditions": conditions,
+                "nodeClassObservedGeneration": class_generation(&wanted),
+            },
         });
         if let Some(written) = patch_status(ctx, name, &patch).await? {
             for note in transitions(&pool, &written) {
@@ -47,13 +68,18 @@ pub(crate) async fn reconcile(ctx: &Context, name: &str) -> Result<Next, Error> 
             }
         }
     }
-    Ok(Next::OnChange)
+    Ok(next)
 }
 
 /// Events for conditions that changed their status (`awslabs/operatorpkg`
 /// `status/controller.go`).
 fn transitions(before: &NodePool, after: &NodePool) -> Vec<Note> {
-    let known = ["ValidationSucceeded", "NodeClassReady", "Ready"];
+    let known = [
+        "ValidationSucceeded",
+        "NodeClassReady",
+        "NodeRegistrationHealthy",
+        "Ready",
+    ];
     known
         .into_iter()
         .filter_map(|type_| {

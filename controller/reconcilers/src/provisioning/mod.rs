@@ -19,6 +19,7 @@ use kube::ResourceExt;
 use crate::context::{Context, later};
 use crate::events::{Note, pod_reference};
 use crate::executor::{create_claims, log_failures};
+use crate::nodepool::hold;
 use crate::options::Options;
 
 /// Time after which pods that are still pending are tried again; upstream's re-trigger.
@@ -92,7 +93,8 @@ async fn wait_for_launches(ctx: &Context) {
 async fn provision_once(ctx: &Context) -> bool {
     let _decision = ctx.decision.lock().await;
     let catalogs = ctx.fetch_catalogs().await;
-    let snapshot = ctx.cluster().snapshot(&catalogs);
+    let mut snapshot = ctx.cluster().snapshot(&catalogs);
+    let held = hold(ctx, &mut snapshot);
     let pods = pods_to_place(&snapshot);
     if pods.is_empty() {
         ctx.metrics.unschedulable_pods(0);
@@ -101,7 +103,7 @@ async fn provision_once(ctx: &Context) -> bool {
     let options = scheduling_options(&ctx.options);
     let started = ctx.clock.monotonic();
     let compiled = ctx.compiled();
-    let (snapshot, pods, placement, compiled) = run_on(&*ctx.cpu, move || {
+    let (snapshot, pods, mut placement, compiled) = run_on(&*ctx.cpu, move || {
         let compiled = compiled.refreshed(&snapshot);
         let excluded: BTreeSet<NodeName> = snapshot
             .nodes
@@ -120,6 +122,7 @@ async fn provision_once(ctx: &Context) -> bool {
     })
     .await;
     ctx.keep_compiled(compiled);
+    held.trim(&mut placement);
     ctx.metrics
         .scheduled(ctx.clock.monotonic().saturating_sub(started));
     tracing::info!(

@@ -33,6 +33,8 @@ struct State {
     instances: BTreeMap<NodeClaimName, (Instance, Option<Duration>)>,
     refuse: u32,
     fail_later: Option<CreateError>,
+    refusing: Option<fn() -> CreateError>,
+    failing: Option<fn() -> CreateError>,
     creates: u32,
 }
 
@@ -56,6 +58,16 @@ impl Cloud {
     /// The next creation that was accepted fails with this.
     pub(crate) fn fail_later(&self, error: CreateError) {
         self.state().fail_later = Some(error);
+    }
+
+    /// From now on creations are refused with this, or no more.
+    pub(crate) fn refuse_all(&self, error: Option<fn() -> CreateError>) {
+        self.state().refusing = error;
+    }
+
+    /// From now on creations that were accepted fail with this, or no more.
+    pub(crate) fn fail_all(&self, error: Option<fn() -> CreateError>) {
+        self.state().failing = error;
     }
 
     /// Takes an instance away behind the controller's back.
@@ -163,6 +175,9 @@ impl CloudProvider for Cloud {
             state.refuse -= 1;
             return Err(CreateError::InsufficientCapacity("sold out".to_owned()));
         }
+        if let Some(error) = state.refusing {
+            return Err(error());
+        }
         if let Some((known, _)) = state.instances.get(&request.claim) {
             return Ok(known.clone());
         }
@@ -175,7 +190,9 @@ impl CloudProvider for Cloud {
     }
 
     async fn launch_failure(&self, _: &NodeClaimName) -> Option<CreateError> {
-        self.state().fail_later.take()
+        let mut state = self.state();
+        let error = state.failing.map(|error| error());
+        error.or_else(|| state.fail_later.take())
     }
 
     async fn delete(

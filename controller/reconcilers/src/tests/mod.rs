@@ -1,5 +1,7 @@
 //! The reconcilers against a small API server and a small cloud, in virtual time.
 
+mod registration;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
