@@ -179,6 +179,21 @@ impl Metrics {
         }
     }
 
+    /// A claim was given up for a condition of its node.
+    pub(crate) fn claim_unhealthy(&self, claim: &NodeClaim, condition: &str) {
+        let image = claim
+            .status
+            .as_ref()
+            .and_then(|status| status.image_id.as_deref());
+        let labels = [
+            condition,
+            label(claim, labels::NODEPOOL).unwrap_or_default(),
+            label(claim, labels::CAPACITY_TYPE).unwrap_or_default(),
+            image.unwrap_or_default(),
+        ];
+        self.0.inc(Name::NodeClaimsUnhealthyDisrupted, &labels);
+    }
+
     pub(crate) fn node_created(&self, claim: &NodeClaim) {
         let pool = label(claim, labels::NODEPOOL).unwrap_or_default();
         let zone = label(claim, labels::ZONE).unwrap_or_default();

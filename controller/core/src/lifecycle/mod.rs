@@ -8,6 +8,7 @@ mod drift;
 mod health;
 mod initialization;
 mod registration;
+mod repair;
 
 pub use age::{
     Consolidatable, Expiration, LAUNCH_TIMEOUT, Liveness, LivenessInput, REGISTRATION_TIMEOUT,
@@ -20,3 +21,4 @@ pub use health::{
 };
 pub use initialization::{NodeFacts, NotInitialized, initialization};
 pub use registration::{NotRegistered, Registration, TaintSync, registration, synced_taints};
+pub use repair::{Ailment, first_due, may_repair};

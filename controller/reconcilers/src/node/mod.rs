@@ -1,6 +1,7 @@
-//! Nodes: drain and termination; announced interruptions.
+//! Nodes: drain and termination; announced interruptions; repair.
 
 mod drain;
+mod health;
 mod interruption;
 mod termination;
 mod volumes;

@@ -15,7 +15,7 @@ use k8s_openapi::api::core::v1::{Node, Taint};
 use kube::ResourceExt;
 use serde_json::json;
 
-use super::{check_conditions, drain, volumes};
+use super::{check_conditions, drain, health, volumes};
 use crate::context::Context;
 use crate::error::Error;
 use crate::events::Note;
@@ -45,7 +45,7 @@ pub(crate) async fn reconcile(ctx: &Context, name: &str) -> Result<Next, Error> 
     }
     if !is_deleting(&*node) {
         check_conditions(ctx, &node).await?;
-        return Ok(Next::OnChange);
+        return health::repair(ctx, &node).await;
     }
     if !has_finalizer(&*node, labels::TERMINATION_FINALIZER) {
         return Ok(Next::OnChange);

@@ -166,6 +166,15 @@ fn instance_type() -> InstanceType {
     }
 }
 
+/// A policy with the tolerance of the real ones.
+const fn repair(condition_type: &'static str, condition_status: &'static str) -> RepairPolicy {
+    RepairPolicy {
+        condition_type,
+        condition_status,
+        toleration: Duration::from_mins(10),
+    }
+}
+
 #[async_trait]
 impl CloudProvider for Cloud {
     async fn create(&self, request: LaunchRequest) -> Result<Instance, CreateError> {
@@ -247,7 +256,7 @@ impl CloudProvider for Cloud {
     }
 
     fn repair_policies(&self) -> &[RepairPolicy] {
-        &[]
+        const { &[repair("Ready", "False"), repair("Ready", "Unknown")] }
     }
 
     async fn resolve_node_class(&self, _: &NodeClass) -> Result<ResolvedNodeClass, ProviderError> {

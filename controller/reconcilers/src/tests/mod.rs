@@ -1,6 +1,7 @@
 //! The reconcilers against a small API server and a small cloud, in virtual time.
 
 mod registration;
+mod repair;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -37,6 +38,7 @@ struct World {
     api: ApiServer,
     cloud: Arc<Cloud>,
     metrics: Metrics,
+    options: Options,
     incarnation: u64,
     running: Option<(Shutdown, tokio::task::JoinHandle<()>)>,
 }
@@ -69,6 +71,7 @@ impl World {
             api,
             cloud,
             metrics: Metrics::new(),
+            options: Options::defaults("kube-system"),
             incarnation: 0,
             running: None,
         };
@@ -103,7 +106,7 @@ impl World {
             },
             metrics: self.metrics.clone(),
             events,
-            options: Options::defaults("kube-system"),
+            options: self.options.clone(),
         };
         let (client, signal) = (self.api.client(), shutdown.clone());
         let run = Reconcilers::new(deps).run(shutdown.clone());
