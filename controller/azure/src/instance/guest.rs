@@ -132,10 +132,10 @@ const EXIT_CODES: [(u32, Cause); 8] = [
 pub(super) fn diagnose(text: &str) -> (&'static str, String) {
     let log = log_of(text);
     let by_words = || {
-        WORDS
-            .iter()
-            .find(|(words, _)| log.contains(words))
-            .map(|(words, cause)| (*cause, error_with(&log, words)))
+        WORDS.iter().find_map(|(words, cause)| {
+            let line = log.lines().find(|line| unescaped(line).contains(words))?;
+            Some((*cause, error_of(line)))
+        })
     };
     let by_code = || {
         let code = exit_status(text)?;
@@ -155,17 +155,18 @@ fn log_of(text: &str) -> String {
         let mut values = serde_json::Deserializer::from_str(summary).into_iter::<Value>();
         values.next()?.ok()?["Output"].as_str().map(str::to_owned)
     });
-    whole.unwrap_or_else(|| text.replace("\\n", "\n").replace('\\', ""))
+    whole.unwrap_or_else(|| text.replace("\\n", "\n"))
 }
 
-/// The error on the line that holds `words`, without what a logger puts around it.
-fn error_with(log: &str, words: &str) -> String {
-    let line = log
-        .lines()
-        .find(|line| line.contains(words))
-        .unwrap_or(words);
+/// The error on a line of the log, without what a logger puts around it.
+fn error_of(line: &str) -> String {
     let error = line.split_once("err=").map_or(line, |(_, error)| error);
     serde_json::from_str(error).unwrap_or_else(|_plain| error.to_owned())
+}
+
+/// Loggers quote errors, and so escape the quotes in them.
+fn unescaped(line: &str) -> String {
+    line.replace('\\', "")
 }
 
 /// The number after `exit status=`, or of the member `ExitCode` that the script prints.
@@ -202,7 +203,7 @@ mod tests {
             "E0101 \"command failed\" err=\"failed to run Kubelet: cannot create certificate signing request: Post \\\"https://x\\\": tls: failed to verify certificate: x509: certificate signed by unknown authority\"",
             "\"command failed\" err=\"failed to run Kubelet: cannot create certificate signing request: Unauthorized\"",
             "\"command failed\" err=\"failed to validate kubelet flags: unknown 'kubernetes.io' or 'k8s.io' labels specified with --node-labels: [kubernetes.io/x]\"",
-            "invalid argument \"a=b:Sometimes\" for \"--register-with-taints\" flag: invalid taint effect",
+            "\"command failed\" err=\"invalid argument \\\"a=b:Sometimes\\\" for \\\"--register-with-taints\\\" flag: invalid taint effect\"",
             "invalid argument \"many\" for \"--max-pods\" flag: strconv.ParseInt: parsing \"many\": invalid syntax",
             "invalid argument \"1Q\" for \"--kube-reserved\" flag: no quantity",
             "kubelet.service: main process exited",
