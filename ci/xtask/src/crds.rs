@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context;
-use controller_api::crd;
+use controller_api::crd::generate;
 
 const FOLDER: &str = "controller/api/crds";
 
@@ -11,9 +11,9 @@ const FOLDER: &str = "controller/api/crds";
 pub(crate) fn generate(root: &Path) -> anyhow::Result<Vec<String>> {
     let folder = root.join(FOLDER);
     std::fs::create_dir_all(&folder)?;
-    for definition in crd::crds() {
-        let path = folder.join(crd::file_name(&definition));
-        std::fs::write(&path, crd::yaml(&definition))
+    for definition in generate::crds() {
+        let path = folder.join(generate::file_name(&definition));
+        std::fs::write(&path, generate::yaml(&definition))
             .with_context(|| format!("writing {}", path.display()))?;
     }
     Ok(Vec::new())
@@ -22,10 +22,10 @@ pub(crate) fn generate(root: &Path) -> anyhow::Result<Vec<String>> {
 /// Files that are not what the types yield.
 pub(crate) fn check(root: &Path) -> Vec<String> {
     let mut complaints = Vec::new();
-    for definition in crd::crds() {
-        let name = crd::file_name(&definition);
+    for definition in generate::crds() {
+        let name = generate::file_name(&definition);
         let path = root.join(FOLDER).join(&name);
-        if std::fs::read_to_string(path).unwrap_or_default() != crd::yaml(&definition) {
+        if std::fs::read_to_string(path).unwrap_or_default() != generate::yaml(&definition) {
             complaints.push(format!(
                 "{FOLDER}/{name}: out of date; run `cargo xtask gen-crds`"
             ));

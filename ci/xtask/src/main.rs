@@ -8,6 +8,7 @@
 mod bench;
 mod crds;
 mod edges;
+mod schemas;
 mod tidy;
 
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ usage: cargo xtask COMMAND
   edges                     dependencies between crates are those of the table
   tidy                      what no compiler checks
   gen-crds                  write controller/api/crds from the types
+  gen-schemas               write fake-apiserver/data/schemas-*.json from k8s-openapi
   bench [AREA…] [-o json]   run benchmark programs, print their figures and goals;
                             other options go to the programs
 ";
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         "edges" => edges::run(&root()),
         "tidy" => tidy::run(&root()),
         "gen-crds" => crds::generate(&root()),
+        "gen-schemas" => schemas::generate(&root()),
         "bench" => return report(bench::run(&root(), rest)),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");

@@ -14,8 +14,7 @@ pub fn apply_defaults(object: &mut Value) {
     let Some((group, version)) = api_version.split_once('/') else {
         return;
     };
-    let crds = crds();
-    let schema = crds
+    let schema = crds()
         .iter()
         .filter(|crd| crd.spec.group == group && crd.spec.names.kind == kind)
         .flat_map(|crd| &crd.spec.versions)

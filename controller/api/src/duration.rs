@@ -5,6 +5,7 @@
 use std::fmt;
 use std::time::Duration;
 
+#[cfg(feature = "schema")]
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -77,6 +78,7 @@ impl<'de> Deserialize<'de> for GoDuration {
     }
 }
 
+#[cfg(feature = "schema")]
 impl JsonSchema for GoDuration {
     fn inline_schema() -> bool {
         true
@@ -142,6 +144,7 @@ impl<'de> Deserialize<'de> for NillableDuration {
     }
 }
 
+#[cfg(feature = "schema")]
 impl JsonSchema for NillableDuration {
     fn inline_schema() -> bool {
         true

@@ -1,7 +1,7 @@
 //! Types of the custom resources: karpenter.sh and karpenter.azure.com.
 //!
 //! The Rust types are what the controller reads and writes; the CRDs are generated from them and
-//! finished in [`crd`], the only place that knows defaults, patterns and CEL rules. Beside them stand
+//! finished in `crd::generate`, the only place that knows defaults, patterns and CEL rules. Beside them stand
 //! the names upstream defines ([`labels`], [`conditions`]) and the rules that belong to the objects
 //! themselves: condition sets, static-drift hashes, durations, run-time validation.
 //!
@@ -9,7 +9,7 @@
 //!
 //! - This crate does no I/O, reads no clock and decides nothing: time comes in as a parameter.
 //! - What a user wrote is written back unchanged: durations and quantities keep their text.
-//! - The files in `crds/` are what [`crd::crds`] yields; a test compares them.
+//! - The files in `crds/` are what the types yield; `cargo xtask tidy` and a test compare them.
 //! - Hashes equal upstream's for equal objects, so that nodes survive a change of controller.
 
 #[expect(

@@ -52,7 +52,7 @@ impl SetupError {
 /// When the server refuses one of them.
 pub async fn install_controller(client: &mut Client, rbac: &str) -> Result<(), SetupError> {
     for crd in controller_api::crds() {
-        let mut value = serde_json::to_value(&crd).expect("a CRD is JSON");
+        let mut value = serde_json::to_value(crd).expect("a CRD is JSON");
         value["apiVersion"] = json!("apiextensions.k8s.io/v1");
         value["kind"] = json!("CustomResourceDefinition");
         install(client, &value).await?;

@@ -18,6 +18,7 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<Vec<String>> {
     }
     complaints.extend(rules::check_decisions(&files(root)?));
     complaints.extend(crate::crds::check(root));
+    complaints.extend(crate::schemas::check(root));
     Ok(complaints)
 }
 

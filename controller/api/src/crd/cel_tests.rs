@@ -3,7 +3,7 @@
 use kube_cel::KubeCelExt;
 use kube_cel::cel::objects::{Key, Map};
 use kube_cel::cel::{Context, Program, Value as Cel};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 use super::*;

@@ -1,12 +1,14 @@
 //! Settings of the kubelet that users may choose.
 
+#[cfg(feature = "schema")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::duration::GoDuration;
 
 /// Settings of the kubelet; a part of the kubelet's own configuration, under the same names.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct KubeletConfiguration {
     /// Sysctls pods may set although they are not namespaced; a trailing * matches the rest.

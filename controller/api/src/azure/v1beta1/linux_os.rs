@@ -3,11 +3,13 @@
 //! Source: AKS custom node configuration,
 //! <https://learn.microsoft.com/azure/aks/custom-node-configuration>.
 
+#[cfg(feature = "schema")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Settings of the operating system.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct LinuxOSConfiguration {
     /// Size of the swap file; needs a kubelet that starts with swap on.
@@ -25,7 +27,8 @@ pub struct LinuxOSConfiguration {
 }
 
 /// Kernel parameters; unset ones keep the image's value.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct SysctlConfiguration {
     /// Value of fs.aio-max-nr.
     #[serde(

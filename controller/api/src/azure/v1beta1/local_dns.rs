@@ -1,12 +1,14 @@
 //! A DNS cache on every node.
 
+#[cfg(feature = "schema")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::duration::GoDuration;
 
 /// A DNS cache on every node.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct LocalDNS {
     /// Zones as pods with the DNS policy ClusterFirst see them.
     #[serde(rename = "kubeDNSOverrides")]
@@ -19,7 +21,8 @@ pub struct LocalDNS {
 }
 
 /// How one zone is resolved.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct LocalDNSZoneOverride {
     /// How long answers are cached at most.

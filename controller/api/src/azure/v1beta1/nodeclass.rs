@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::NodeSelectorRequirement;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube_derive::CustomResource;
+#[cfg(feature = "schema")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{KubeletConfiguration, LinuxOSConfiguration, LocalDNS};
 
 /// Settings of the virtual machines behind the nodes.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema, CustomResource)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, CustomResource)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[cfg_attr(not(feature = "schema"), kube(schema = "disabled"))]
 #[kube(
     group = "karpenter.azure.com",
     version = "v1beta1",
@@ -117,7 +120,8 @@ impl AKSNodeClassSpec {
 }
 
 /// Streaming of container images.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct ArtifactStreaming {
     /// Whether images are streamed; they must support it. Unset is off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -125,7 +129,8 @@ pub struct ArtifactStreaming {
 }
 
 /// What happens to GPUs.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct Gpu {
     /// Whether the driver is installed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -133,7 +138,8 @@ pub struct Gpu {
 }
 
 /// Security features of the virtual machines.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Security {
     /// Whether disks and caches are encrypted on the host.
@@ -145,7 +151,8 @@ pub struct Security {
 }
 
 /// Features of trusted launch.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct TrustedLaunch {
     /// Whether only signed boot components start.
@@ -157,7 +164,8 @@ pub struct TrustedLaunch {
 }
 
 /// What was resolved for this class.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct AKSNodeClassStatus {
     /// Conditions of the class: ImagesReady, KubernetesVersionReady, SubnetsReady, Ready and others.
@@ -179,7 +187,8 @@ pub struct AKSNodeClassStatus {
 }
 
 /// An image, and which instance types it is for.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct NodeImage {
     /// Id of the image version.
     pub id: String,

@@ -3,6 +3,7 @@
 use k8s_openapi::api::core::v1::Taint;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube_derive::CustomResource;
+#[cfg(feature = "schema")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +11,9 @@ use super::{NodeClassReference, NodeRequirement, ResourceList};
 use crate::duration::{GoDuration, NillableDuration};
 
 /// What node is wanted. Cannot be changed.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema, CustomResource)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, CustomResource)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[cfg_attr(not(feature = "schema"), kube(schema = "disabled"))]
 #[kube(
     group = "karpenter.sh",
     version = "v1",
@@ -46,7 +49,8 @@ pub struct NodeClaimSpec {
 }
 
 /// What a node must offer at least.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct NodeClaimResources {
     /// Requests of the pods the node was planned for, daemon pods included.
     #[serde(default, skip_serializing_if = "ResourceList::is_empty")]
@@ -54,7 +58,8 @@ pub struct NodeClaimResources {
 }
 
 /// What is known of the node.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct NodeClaimStatus {
     /// What pods may use of the node.

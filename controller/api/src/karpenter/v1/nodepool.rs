@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::Taint;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube_derive::CustomResource;
+#[cfg(feature = "schema")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +13,9 @@ use super::{NodeClassReference, NodeRequirement, ResourceList};
 use crate::duration::{GoDuration, NillableDuration};
 
 /// What nodes may be launched for pods that fit nowhere, and when they may go again.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, CustomResource)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, CustomResource)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[cfg_attr(not(feature = "schema"), kube(schema = "disabled"))]
 #[kube(
     group = "karpenter.sh",
     version = "v1",
@@ -42,7 +45,8 @@ pub struct NodePoolSpec {
 }
 
 /// What the NodeClaims of a pool look like.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct NodeClaimTemplate {
     /// Labels and annotations for every node of the pool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -80,7 +84,8 @@ fn pairs(map: Option<&BTreeMap<String, String>>) -> impl Iterator<Item = (&str, 
 /// Labels and annotations for every node of a pool.
 ///
 /// `None` and an empty map differ: upstream's hash of the template tells them apart.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct NodeClaimTemplateMetadata {
     /// Annotations for every node of the pool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -91,7 +96,8 @@ pub struct NodeClaimTemplateMetadata {
 }
 
 /// Specification for every NodeClaim of a pool.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct NodeClaimTemplateSpec {
     /// How long a node may live before it is replaced; Never lets it live forever.
@@ -125,7 +131,8 @@ impl NodeClaimTemplateSpec {
 }
 
 /// When and how fast nodes may be disrupted.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Disruption {
     /// How many nodes may be disrupted at once; the strictest of the active budgets counts.
@@ -140,9 +147,8 @@ pub struct Disruption {
 }
 
 /// Which nodes consolidation considers.
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub enum ConsolidationPolicy {
     /// Only nodes without pods that would have to move.
     WhenEmpty,
@@ -154,7 +160,8 @@ pub enum ConsolidationPolicy {
 }
 
 /// How many nodes may be disrupted at once, for some reasons, at some times.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Budget {
     /// How long the budget is active after each hit of the schedule; hours and minutes only.
@@ -171,9 +178,8 @@ pub struct Budget {
 }
 
 /// Why a node is disrupted.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub enum DisruptionReason {
     /// Its pods fit elsewhere, or on something cheaper.
     Underutilized,
@@ -195,7 +201,8 @@ impl DisruptionReason {
 }
 
 /// What was observed of a pool.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct NodePoolStatus {
     /// Conditions of the pool: ValidationSucceeded, NodeClassReady, NodeRegistrationHealthy, Ready.

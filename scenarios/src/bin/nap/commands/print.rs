@@ -24,9 +24,9 @@ pub(crate) struct CompletionArguments {
 }
 
 pub(crate) fn crds() -> u8 {
-    for crd in controller_api::crds() {
+    for crd in controller_api::crd::FILES {
         data("---\n");
-        data(&controller_api::crd::yaml(&crd));
+        data(crd);
     }
     OK
 }
