@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::format::expression::OBSERVABLES;
+use crate::format::scenario::RawFaults;
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -33,6 +34,9 @@ pub(crate) struct RawScenario {
     /// The Kubernetes cluster.
     #[serde(default)]
     pub(crate) cluster: RawCluster,
+    /// What goes wrong on purpose.
+    #[serde(default)]
+    pub(crate) faults: RawFaults,
     /// The controller.
     #[serde(default)]
     pub(crate) controller: RawController,

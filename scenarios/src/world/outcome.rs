@@ -1,11 +1,13 @@
 //! What a run ends with.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crate::faults::{FaultKind, FaultPlan, Injected};
 use crate::invariants::Violation;
 use crate::observe::Verdict;
 use crate::story::Chronicle;
-use crate::world::ports::Finding;
+use crate::world::ports::{CrashPoint, Finding};
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +57,14 @@ pub struct Outcome {
     pub writes: u64,
     /// Requests of the controller.
     pub requests: u64,
+    /// How often each kind of fault struck.
+    pub faults: BTreeMap<FaultKind, u64>,
+    /// The faults that struck requests and processes, in the order of time, the first ten thousand.
+    pub injected: Vec<Injected>,
+    /// What was to go wrong.
+    pub plan: FaultPlan,
+    /// Crash points that were reached.
+    pub crash_points: BTreeSet<CrashPoint>,
     /// Calls for entropy or wall time that an interposer caught; `None` without one.
     pub ambient_calls: Option<u64>,
 }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -10,14 +11,16 @@ use futures::FutureExt;
 use futures::future::FusedFuture;
 use tokio::time::sleep_until;
 
+use crate::faults::{Injector, ProcessFault};
 use crate::format::{Action, Scenario, Step, format_duration};
-use crate::invariants::{Watch, When};
+use crate::invariants::Watch;
 use crate::observe::Expectations;
 use crate::story::Kind;
 use crate::trace::{Entry, Trace};
 use crate::world::client::Client;
 use crate::world::discrete::{RunError, RunOptions};
 use crate::world::outcome::Outcome;
+use crate::world::phases::{Phases, relaxed};
 use crate::world::ports::{Finding, Findings, SimClock, Wire, WriteGate};
 use crate::world::process::{Controller, Corruption, Given, Host, Places};
 use crate::world::setup::{self, SetupError};
@@ -65,6 +68,8 @@ pub(crate) struct Run<'a> {
     pub(crate) site: Site,
     client: Client,
     controller: Controller,
+    injector: Arc<Injector>,
+    phases: Phases,
     findings: Findings,
     timeline: VecDeque<&'a Step>,
     expectations: Expectations,
@@ -72,6 +77,8 @@ pub(crate) struct Run<'a> {
     began: real_time::Instant,
     startup: Duration,
     looked_at: Duration,
+    /// When a pod will have waited for too long.
+    patience_due: Option<Duration>,
     /// When a window of an expectation next begins or ends.
     verdict_due: Option<Duration>,
     turns: (Duration, u64),
@@ -131,11 +138,22 @@ impl<'a> Run<'a> {
             corruption,
         } = stage;
         let client = Client::new(Wire::new(site.api.router()).transport(), &tokens.admin);
+        let (plan, strange) = options.plan(scenario, seed);
+        let phases = Phases::new(scenario, &plan, strange);
+        let expect = if strange && !plan.is_empty() {
+            relaxed(scenario, &phases)
+        } else {
+            scenario.expect.clone()
+        };
+        let crash = options.crash.map(|point| (point, options.restart_after));
+        let gate = WriteGate::new(crash, &plan.process);
+        let injector = Arc::new(Injector::new(plan));
         let controller = Controller::new(Given {
             host,
             places,
             token: tokens.controller,
-            gate: WriteGate::new(options.crash),
+            gate,
+            injector: Arc::clone(&injector),
             corruption,
             settings: scenario.controller.settings.clone(),
             entropy,
@@ -154,13 +172,16 @@ impl<'a> Run<'a> {
             site,
             client,
             controller,
+            injector,
+            phases,
             findings,
             timeline: scenario.timeline.iter().collect(),
-            expectations: Expectations::new(&scenario.expect),
+            expectations: Expectations::new(&expect),
             watch: Watch::default(),
             began,
             startup: Duration::ZERO,
             looked_at: Duration::ZERO,
+            patience_due: None,
             verdict_due: Some(Duration::ZERO),
             turns: (Duration::ZERO, 0),
         };
@@ -188,11 +209,20 @@ impl<'a> Run<'a> {
             setup::install_default_pools(&mut self.client).await?;
         }
         setup::apply_manifests(&mut self.client, &scenario.source, &scenario.manifests).await?;
-        self.start_controller()
+        let plan = self.injector.plan();
+        if !plan.is_empty() {
+            let text = format!("faults: {}", plan.describe());
+            let chronicle = &mut self.site.chronicle;
+            chronicle.say(Duration::ZERO, Kind::Process, text, "");
+        }
+        self.controller.start_at(self.clock.elapsed());
+        self.step_controller()
     }
 
-    fn start_controller(&mut self) -> Result<(), RunError> {
-        self.controller.start(&mut self.site).map_err(|error| {
+    /// Starts and resumes replicas that are due.
+    fn step_controller(&mut self) -> Result<(), RunError> {
+        let now = self.clock.elapsed();
+        self.controller.step(&mut self.site, now).map_err(|error| {
             let path = format!("controller.settings.{}", error.name);
             let located = self
                 .scenario
@@ -209,9 +239,8 @@ impl<'a> Run<'a> {
         loop {
             let now = self.clock.elapsed();
             self.steps(now).await;
-            if self.controller.restart_at.is_some_and(|at| at <= now)
-                && let Err(error) = self.start_controller()
-            {
+            self.process_faults(now);
+            if let Err(error) = self.step_controller() {
                 self.findings.add(Finding::World {
                     message: error.to_string(),
                 });
@@ -226,8 +255,10 @@ impl<'a> Run<'a> {
             };
             self.follow_mode();
             let cloud_changed = self.site.refresh_cloud();
+            self.judge(now);
             let pulse = now.saturating_sub(self.looked_at) >= PULSE;
-            if settled.telling || cloud_changed || pulse {
+            let overdue = self.patience_due.is_some_and(|at| at <= now);
+            if settled.telling || cloud_changed || pulse || overdue {
                 self.look(now);
             }
             let due = self.verdict_due.is_some_and(|at| at <= now);
@@ -235,7 +266,7 @@ impl<'a> Run<'a> {
                 self.verdicts(now);
                 self.verdict_due = self.expectations.wake_at(now);
             }
-            if now >= self.scenario.horizon || self.stands_still(now) {
+            if now >= self.phases.end || self.stands_still(now) {
                 return;
             }
             let wake = settled.wake_at.map(|at| self.clock.since_start(at));
@@ -255,15 +286,13 @@ impl<'a> Run<'a> {
             wake,
             self.timeline.front().map(|step| step.at),
             self.verdict_due,
-            self.controller.restart_at,
+            self.controller.wake_at(),
+            self.phases.wake_at(),
+            self.patience_due,
             Some(self.looked_at + PULSE),
-            Some(self.scenario.horizon),
+            Some(self.phases.end),
         ];
-        let next = next
-            .into_iter()
-            .flatten()
-            .min()
-            .unwrap_or(self.scenario.horizon);
+        let next = next.into_iter().flatten().min().unwrap_or(self.phases.end);
         let revision = self.site.objects.revision();
         let woken = {
             let mut crashed = std::pin::pin!(self.controller.gate.crashed.notified().fuse());
@@ -283,14 +312,34 @@ impl<'a> Run<'a> {
         match woken {
             Woken::Changed => {}
             Woken::Stopped => return true,
-            Woken::Crashed => {
-                self.controller
-                    .crash(&mut self.site, self.options.restart_after)
-                    .await;
-            }
-            Woken::Exited => self.controller.take_exit(),
+            Woken::Crashed => self.controller.bury(&mut self.site).await,
+            Woken::Exited => self.controller.take_exits(),
         }
         false
+    }
+
+    /// What the plan does to the process now; at its end, nothing goes wrong any more.
+    fn process_faults(&mut self, now: Duration) {
+        while let Some((at, fault)) = self.phases.process.pop_front() {
+            if at > now {
+                self.phases.process.push_front((at, fault));
+                break;
+            }
+            self.injector.count(now, fault.kind(), "controller");
+            match fault {
+                ProcessFault::Pause { lasts, .. } => self.controller.pause(&mut self.site, lasts),
+                _ => self.controller.fail_over(&mut self.site),
+            }
+        }
+        if self.phases.until.is_some_and(|until| until <= now) {
+            self.phases.until = None;
+            self.injector.stop();
+            let name = "convergence";
+            self.trace
+                .record(self.clock.millis(), "scenario", Entry::Phase { name });
+            let text = "faults are over";
+            self.site.chronicle.say(now, Kind::Step, text, "");
+        }
     }
 
     async fn steps(&mut self, now: Duration) {
@@ -333,19 +382,37 @@ impl<'a> Run<'a> {
     fn follow_mode(&mut self) {
         match self.site.provisioning.take() {
             Some(true) if !self.controller.is_running() => {
-                self.controller.restart_at = Some(self.clock.elapsed());
+                self.controller.start_at(self.clock.elapsed());
             }
             Some(false) => self.controller.stop(),
             _ => {}
         }
     }
 
+    /// Judges what has happened.
+    fn judge(&mut self, now: Duration) {
+        let acts = {
+            let mut acts = self.controller.acts.lock();
+            std::mem::take(&mut **acts.as_mut().expect("nobody panics holding it"))
+        };
+        self.site.note_acts(&acts);
+        let troubled = self.phases.until.is_some();
+        let calm = self.controller.is_calm() && !troubled;
+        let wall = self.clock.wall();
+        self.site.history.set_calm(wall, calm);
+        let observation = self.site.observation();
+        let new = self.watch.judge(now, &observation, &self.site.history);
+        self.site.history.judged();
+        self.report(now, &new);
+        let due = self.site.history.wake_at(wall);
+        self.patience_due = due.map(|at| self.clock.since_start(at));
+    }
+
     fn look(&mut self, now: Duration) {
         self.looked_at = now;
+        self.site.history.tasks = self.controller.tasks();
         let observation = self.site.observation();
-        let new = self
-            .watch
-            .observe(When::Always, now, &observation, &self.site.history);
+        let new = self.watch.look(now, &observation, &self.site.history);
         self.report(now, &new);
     }
 
@@ -401,11 +468,9 @@ impl<'a> Run<'a> {
     pub(crate) fn finish(mut self) -> Outcome {
         let now = self.clock.elapsed();
         self.site.refresh_cloud();
-        self.look(now);
+        self.judge(now);
         let observation = self.site.observation();
-        let new = self
-            .watch
-            .observe(When::End, now, &observation, &self.site.history);
+        let new = self.watch.finish(now, &observation, &self.site.history);
         self.report(now, &new);
         let writes = self.controller.gate.writes();
         let requests = self.controller.requests.load(Ordering::Relaxed);
@@ -429,6 +494,10 @@ impl<'a> Run<'a> {
             chronicle: self.site.chronicle,
             writes,
             requests,
+            faults: self.injector.counts(),
+            injected: self.injector.injected(),
+            plan: self.injector.plan().clone(),
+            crash_points: self.controller.gate.reached(),
             ambient_calls: None,
         }
     }

@@ -4,19 +4,20 @@ use fake_apiserver::{ApiServer, CertificateAuthority, Options as ServerOptions, 
 use fake_apiserver_components::api::{Change, Resource};
 use fake_apiserver_components::{Cluster, Options as ClusterOptions, Timings};
 use fake_arm::Arm;
-use fake_arm_cloud::{CloudConfig, CloudEvent, ClusterView, ConfigError};
+use fake_arm_cloud::{CloudConfig, CloudEvent, ClusterView, ConfigError, StopReason};
 use jiff::Timestamp;
 use rand_core::Rng;
 
 use controller_ports::Entropy;
 
 use crate::format::ClusterSettings;
-use crate::invariants::History;
+use crate::invariants::{Act, History};
 use crate::observe::{CloudView, Mirror, Observation, Seen, resources};
 use crate::story::Chronicle;
 use crate::trace::{Entry, Trace, body_hash};
 use crate::world::bridge::{Crossing, Facts, cross};
 use crate::world::controller::{GROUPS, USER};
+use crate::world::net::Links;
 use crate::world::ports::{Finding, SimClock};
 
 /// Bearer tokens of those who are no component.
@@ -78,8 +79,6 @@ pub struct SiteOptions<'a> {
     pub cluster: &'a ClusterSettings,
     /// Time.
     pub clock: SimClock,
-    /// Speed of real time, for the fakes' clocks.
-    pub scale: f64,
     /// Randomness.
     pub entropy: Entropy,
     /// Whether components with pending events step in a seeded order.
@@ -113,6 +112,8 @@ pub struct Site {
     pub history: History,
     /// The managed cluster.
     pub cluster: ClusterView,
+    /// The state of the network.
+    pub links: Links,
     /// Set when node auto-provisioning was switched on or off.
     pub provisioning: Option<bool>,
     components: Cluster,
@@ -144,7 +145,6 @@ impl Site {
             cloud,
             cluster,
             clock,
-            scale,
             entropy,
             jitter,
             trace,
@@ -153,8 +153,7 @@ impl Site {
             tokens,
         } = options;
         let seed = |name: &str| entropy.stream(name).next_u64();
-        let arm_clock = fake_arm::Clock::new(clock.epoch(), clock.started(), scale);
-        let arm = Arm::new(cloud, seed("fake-arm"), arm_clock)?;
+        let arm = Arm::new(cloud, seed("fake-arm"), clock.of_arm())?;
         let view = arm
             .with_cloud(|cloud, _| cloud.clusters())
             .into_iter()
@@ -163,8 +162,7 @@ impl Site {
                 field: "clusters".to_owned(),
                 reason: "a world needs one managed cluster".to_owned(),
             })?;
-        let server_clock = fake_apiserver::Clock::new(clock.epoch(), clock.started(), scale);
-        let mut server = ServerOptions::new(server_clock, seed("fake-apiserver"))
+        let mut server = ServerOptions::new(clock.of_apiserver(), seed("fake-apiserver"))
             .with_token(&tokens.admin, "system:admin", &["system:masters"])
             .with_token(&tokens.controller, USER, &GROUPS);
         server.version = format!("v{}", view.kubernetes_version);
@@ -198,6 +196,7 @@ impl Site {
             cloud: CloudView::default(),
             history: History::new(LEAK_GRACE),
             cluster: view,
+            links: Links::default(),
             provisioning: None,
             components: Cluster::new(&components),
             clock,
@@ -284,6 +283,30 @@ impl Site {
         }
     }
 
+    /// Takes note of what the controller did.
+    pub(crate) fn note_acts(&mut self, acts: &[Act]) {
+        let now = self.clock.wall();
+        for act in acts {
+            if let Act::DeletedPod { namespace, name } = act
+                && let Some(pod) = self.objects.get(resources::PODS, namespace, name)
+            {
+                self.history.deleted_pod(pod);
+            }
+            let arm = &self.arm;
+            self.history.act(
+                now,
+                act,
+                || arm.with_cloud(|cloud, _| cloud.quotas()),
+                |size| {
+                    arm.with_cloud(|cloud, _| {
+                        let size = cloud.catalog().size(size);
+                        size.map(|size| size.family.to_owned())
+                    })
+                },
+            );
+        }
+    }
+
     fn carry(&mut self, now: Timestamp, event: &CloudEvent) {
         let (what, id, arg) = describe(event);
         let entry = Entry::Cloud {
@@ -292,6 +315,21 @@ impl Site {
             arg: &arg,
         };
         self.trace.record(self.clock.millis(), "cloud", entry);
+        match event {
+            CloudEvent::ScheduledEvent {
+                provider_id,
+                not_before,
+                ..
+            } => self.history.noticed(now, provider_id, *not_before),
+            CloudEvent::VmStopped {
+                provider_id,
+                reason,
+            } => {
+                let evicted = *reason == StopReason::Evicted;
+                self.history.stopped(now, provider_id, evicted);
+            }
+            _ => {}
+        }
         match cross(event, &self.cluster.name) {
             Some(Crossing::Host(fact)) => self.components.apply(now, &fact),
             Some(Crossing::Controller(on)) => self.provisioning = Some(on),
@@ -325,17 +363,14 @@ impl Site {
     /// Takes note of changes; answers whether any of them is about something invariants look at.
     fn note(&mut self, now: Timestamp, seen: &[Seen]) -> bool {
         let telling = seen.iter().any(|change| TELLING.contains(&change.resource));
-        let mut gone = Vec::new();
         for change in seen {
             self.trace_write(change);
-            if change.resource == resources::CLAIMS && change.change == Change::Deleted {
-                gone.push(change.object.name().to_owned());
-            }
         }
         if telling {
             self.facts.refresh(&self.objects);
-            self.history.observe(now, &self.objects, &gone);
         }
+        self.history
+            .observe(now, seen, &self.objects, &self.cloud.vms);
         let decisions = self
             .chronicle
             .objects(self.clock.elapsed(), seen, &self.objects);

@@ -1,6 +1,7 @@
 //! A validated scenario.
 
 mod actions;
+mod faults;
 mod read;
 
 use std::collections::BTreeMap;
@@ -11,8 +12,11 @@ use fake_arm_cloud::{CapacityOverride, CloudConfig};
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::faults::Faults;
 use crate::format::expression::Expression;
 use crate::format::located::Located;
+
+pub(crate) use faults::RawFaults;
 
 /// Where a run takes place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -257,6 +261,8 @@ pub struct Scenario {
     pub cluster: ClusterSettings,
     /// The controller.
     pub controller: ControllerSettings,
+    /// What goes wrong on purpose.
+    pub faults: Faults,
     /// Objects applied at the start.
     pub manifests: Vec<Manifest>,
     /// What happens, in the order of time.

@@ -165,6 +165,7 @@ impl Reader<'_> {
                 .help("move it before 'horizon', or raise 'horizon'"));
         }
         let expect = self.expectations(&raw.expect, horizon)?;
+        let faults = self.faults(&raw.faults)?;
         let heartbeat = raw
             .cluster
             .heartbeat
@@ -188,6 +189,7 @@ impl Reader<'_> {
                 enabled: raw.controller.enabled.unwrap_or(true),
                 settings: raw.controller.settings.iter().map(setting).collect(),
             },
+            faults,
             manifests,
             timeline,
             expect,

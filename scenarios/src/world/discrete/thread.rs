@@ -1,5 +1,7 @@
 //! The runtime of one run.
 
+use std::sync::Arc;
+
 use controller_ports::Entropy;
 use rand_core::Rng;
 
@@ -7,6 +9,7 @@ use crate::format::Scenario;
 use crate::trace::Trace;
 use crate::world::discrete::{RunError, RunOptions};
 use crate::world::hooks;
+use crate::world::net::Network;
 use crate::world::outcome::Outcome;
 use crate::world::ports::SimClock;
 use crate::world::process::{Corruption, Host, Places};
@@ -23,6 +26,7 @@ const KUBE_ADDRESS: &str = "kubernetes.test:443";
 pub(super) fn on_this_thread(
     scenario: &Scenario,
     options: &RunOptions,
+    join: Join,
 ) -> Result<Outcome, RunError> {
     let seed = options.seed.unwrap_or(scenario.seed);
     let entropy = Entropy::from_seed(seed);
@@ -41,7 +45,8 @@ pub(super) fn on_this_thread(
         .build()
         .map_err(|error| RunError::Thread(error.to_string()))?;
     let result = runtime.block_on(Box::pin(async {
-        let stage = stage(scenario, options, seed, entropy)?;
+        let clock = SimClock::start(scenario.epoch, 1.0);
+        let stage = stage(scenario, options, clock, join)?;
         let mut run = Box::pin(Run::begin(scenario, options, stage)).await?;
         Box::pin(run.drive(std::future::pending())).await;
         Ok(run.finish())
@@ -53,20 +58,25 @@ pub(super) fn on_this_thread(
     })
 }
 
-fn stage(
+/// Gives a world's name and what joins processes to the servers of a site.
+pub(in crate::world) type Join =
+    fn(&Site, &RunOptions, Entropy) -> (&'static str, Arc<dyn Network>);
+
+/// Builds what a simulated run takes place on.
+pub(in crate::world) fn stage(
     scenario: &Scenario,
     options: &RunOptions,
-    seed: u64,
-    entropy: Entropy,
+    clock: SimClock,
+    join: impl FnOnce(&Site, &RunOptions, Entropy) -> (&'static str, Arc<dyn Network>),
 ) -> Result<Stage, SetupError> {
-    let clock = SimClock::start(scenario.epoch, 1.0);
+    let seed = options.seed.unwrap_or(scenario.seed);
+    let entropy = Entropy::from_seed(seed);
     let trace = Trace::new(options.keep_trace);
     let tokens = Tokens::fixed();
     let site = Site::new(SiteOptions {
         cloud: scenario.cloud.clone(),
         cluster: &scenario.cluster,
         clock,
-        scale: 1.0,
         entropy: entropy.child("world"),
         jitter: options.jitter,
         trace: trace.clone(),
@@ -75,8 +85,9 @@ fn stage(
         tokens: &tokens,
     })
     .map_err(|error| SetupError::cloud(&scenario.source, &error))?;
+    let (world, network) = join(&site, options, entropy.child("links"));
     let host = if scenario.controller.enabled {
-        Host::Simulated
+        Host::Simulated(network)
     } else {
         Host::Nobody
     };
@@ -85,7 +96,7 @@ fn stage(
         kube: format!("https://{KUBE_ADDRESS}"),
     };
     Ok(Stage {
-        world: "discrete",
+        world,
         seed,
         entropy,
         clock,

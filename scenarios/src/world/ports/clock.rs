@@ -7,12 +7,21 @@ use controller_ports::Clock;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-/// Wall time = epoch + tokio time elapsed × scale.
+/// Wall time = epoch + time elapsed × scale.
 #[derive(Clone, Copy, Debug)]
 pub struct SimClock {
     epoch: Timestamp,
-    start: Instant,
+    source: Source,
     scale: f64,
+}
+
+/// What tells how much time has passed.
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    /// Tokio's clock since this instant.
+    Tokio(Instant),
+    /// This function: where several runtimes, each with a clock of its own, share one time.
+    Shared(fn() -> Duration),
 }
 
 impl SimClock {
@@ -20,14 +29,34 @@ impl SimClock {
     pub fn start(epoch: Timestamp, scale: f64) -> Self {
         Self {
             epoch,
-            start: Instant::now(),
+            source: Source::Tokio(Instant::now()),
             scale,
         }
     }
 
-    /// The tokio instant at which it showed the epoch.
-    pub fn started(&self) -> Instant {
-        self.start
+    /// A clock that shows `epoch` and what `elapsed` says; it never goes back.
+    pub fn shared(epoch: Timestamp, elapsed: fn() -> Duration) -> Self {
+        Self {
+            epoch,
+            source: Source::Shared(elapsed),
+            scale: 1.0,
+        }
+    }
+
+    /// The emulated cloud's view of this clock.
+    pub(crate) fn of_arm(&self) -> fake_arm::Clock {
+        match self.source {
+            Source::Tokio(start) => fake_arm::Clock::new(self.epoch, start, self.scale),
+            Source::Shared(elapsed) => fake_arm::Clock::shared(self.epoch, elapsed),
+        }
+    }
+
+    /// The emulated API server's view of this clock.
+    pub(crate) fn of_apiserver(&self) -> fake_apiserver::Clock {
+        match self.source {
+            Source::Tokio(start) => fake_apiserver::Clock::new(self.epoch, start, self.scale),
+            Source::Shared(elapsed) => fake_apiserver::Clock::shared(self.epoch, elapsed),
+        }
     }
 
     /// The wall time at the start.
@@ -37,7 +66,10 @@ impl SimClock {
 
     /// Time since the start.
     pub fn elapsed(&self) -> Duration {
-        let real = self.start.elapsed();
+        let real = match self.source {
+            Source::Tokio(start) => start.elapsed(),
+            Source::Shared(elapsed) => elapsed(),
+        };
         if self.is_real_speed() {
             real
         } else {
@@ -60,9 +92,12 @@ impl SimClock {
         self.instant_of(self.since_start(at))
     }
 
-    /// The tokio instant of a time since the start.
+    /// The tokio instant of a time since the start, on the runtime that asks.
     pub fn instant_of(&self, since_start: Duration) -> Instant {
-        self.start + self.real(since_start)
+        match self.source {
+            Source::Tokio(start) => start + self.real(since_start),
+            Source::Shared(elapsed) => Instant::now() + since_start.saturating_sub(elapsed()),
+        }
     }
 
     /// The wall time now.

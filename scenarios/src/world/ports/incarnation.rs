@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Waker;
 
 use futures::future::AbortHandle;
 
@@ -122,6 +123,8 @@ impl Findings {
 pub struct Incarnation {
     name: String,
     dead: AtomicBool,
+    /// While it stands still: who waits to be polled again.
+    paused: Mutex<Option<Vec<Waker>>>,
     next: AtomicU64,
     tasks: Mutex<BTreeMap<u64, (String, AbortHandle)>>,
 }
@@ -132,6 +135,7 @@ impl Incarnation {
         Arc::new(Self {
             name: format!("{process}#{number}"),
             dead: AtomicBool::new(false),
+            paused: Mutex::new(None),
             next: AtomicU64::new(0),
             tasks: Mutex::new(BTreeMap::new()),
         })
@@ -150,10 +154,46 @@ impl Incarnation {
     /// Kills the process: the fence closes first, then every task is stopped.
     pub fn kill(&self) {
         self.dead.store(true, Ordering::Release);
+        self.resume();
         let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         for (_, abort) in tasks.values() {
             abort.abort();
         }
+    }
+
+    /// Stands still: no task runs. What servers send meanwhile waits, and timers are late.
+    pub fn pause(&self) {
+        let mut paused = self.paused.lock().unwrap_or_else(PoisonError::into_inner);
+        paused.get_or_insert_default();
+    }
+
+    /// Goes on, in the order in which tasks were to run.
+    pub fn resume(&self) {
+        let waiting = {
+            let mut paused = self.paused.lock().unwrap_or_else(PoisonError::into_inner);
+            paused.take().unwrap_or_default()
+        };
+        for waker in waiting {
+            waker.wake();
+        }
+    }
+
+    /// Whether a task has to wait; it is woken when the process goes on.
+    pub(super) fn holds(&self, waker: &Waker) -> bool {
+        let mut paused = self.paused.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(waiting) = paused.as_mut() else {
+            return false;
+        };
+        if !waiting.iter().any(|known| known.will_wake(waker)) {
+            waiting.push(waker.clone());
+        }
+        true
+    }
+
+    /// Number of tasks that exist.
+    pub fn tasks(&self) -> u64 {
+        let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        u64::try_from(tasks.len()).unwrap_or(u64::MAX)
     }
 
     /// Names of the tasks that still exist.

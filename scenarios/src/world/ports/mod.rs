@@ -2,13 +2,15 @@
 
 mod clock;
 mod cpu;
+mod gate;
 mod incarnation;
 mod spawner;
 mod transport;
 
 pub use clock::SimClock;
 pub use cpu::InlinePool;
+pub use gate::{CrashPoint, Moment, WriteGate};
 pub use incarnation::{Finding, Findings, Incarnation};
 pub use spawner::FencedSpawner;
 pub(crate) use spawner::message_of;
-pub use transport::{ActorTransport, CrashPoint, Moment, Rewrite, Shared, Target, Wire, WriteGate};
+pub use transport::{ActorTransport, Acts, Rewrite, Shared, Target, Wire};

@@ -1,7 +1,7 @@
 //! What stands between one process and a server: trace, fence, faults, latency.
 //!
-//! Order inside a call (`request →`): trace, fence, latency, crash before, **server**, crash after,
-//! latency, fence, trace. What a dead incarnation sends stays unanswered for ever.
+//! Order inside a call (`request →`): trace, fence, latency, crash before, **faults and server**,
+//! crash after, latency, fence, trace. What a dead incarnation sends stays unanswered for ever.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,14 +18,14 @@ use http::header::AUTHORIZATION;
 use http::{HeaderValue, Method, Request, Response};
 use http_body_util::BodyExt;
 use rand_core::Rng;
-use tokio::sync::Notify;
 use tower::ServiceExt;
 
+use crate::invariants::Act;
 use crate::trace::{Entry, Trace, body_hash};
-use crate::world::ports::{Finding, Findings, Incarnation, SimClock};
+use crate::world::ports::{Finding, Findings, Incarnation, Moment, SimClock, WriteGate};
 
 /// Which server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Target {
     /// The API server.
     Kube,
@@ -34,7 +34,7 @@ pub enum Target {
 }
 
 impl Target {
-    fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Kube => "kube",
             Self::Arm => "arm",
@@ -81,83 +81,6 @@ impl HttpService for Wire {
     }
 }
 
-/// Before or after a write is committed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Moment {
-    /// The server never sees the write.
-    Before,
-    /// The server commits it; the controller never hears.
-    After,
-}
-
-/// Kill the controller around its `write`-th write, counted from 1 over all incarnations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct CrashPoint {
-    /// Which write.
-    pub write: u64,
-    /// On which side.
-    pub moment: Moment,
-}
-
-/// Renewals of the lease that count as writes. The state between two renewals is the same for all
-/// of them, so a few stand for the rest.
-const RENEWALS_COUNTED: u64 = 2;
-
-/// Counts the controller's writes and kills it at one of them.
-#[derive(Debug, Default)]
-pub struct WriteGate {
-    writes: AtomicU64,
-    renewals: AtomicU64,
-    crash: Option<CrashPoint>,
-    /// Rung when the controller was killed here.
-    pub crashed: Notify,
-}
-
-impl WriteGate {
-    /// A gate that kills at this point.
-    pub fn new(crash: Option<CrashPoint>) -> Self {
-        Self {
-            crash,
-            ..Self::default()
-        }
-    }
-
-    /// Writes so far.
-    pub fn writes(&self) -> u64 {
-        self.writes.load(Ordering::Relaxed)
-    }
-
-    /// The number of this request among the writes, if it is one.
-    fn number(&self, target: Target, method: &Method, path: &str) -> Option<u64> {
-        if !is_write(target, method, path) {
-            return None;
-        }
-        let renewal = matches!(*method, Method::PUT | Method::PATCH) && path.contains("/leases/");
-        if renewal && self.renewals.fetch_add(1, Ordering::Relaxed) >= RENEWALS_COUNTED {
-            return None;
-        }
-        Some(self.writes.fetch_add(1, Ordering::Relaxed) + 1)
-    }
-
-    fn strikes(&self, write: Option<u64>, moment: Moment) -> bool {
-        self.crash
-            .is_some_and(|point| Some(point.write) == write && point.moment == moment)
-    }
-}
-
-/// Whether a request may change something.
-fn is_write(target: Target, method: &Method, path: &str) -> bool {
-    match target {
-        Target::Kube => {
-            // Reviews are questions in the form of a POST.
-            let question = path.ends_with("reviews");
-            !question && !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
-        }
-        // POST asks for tokens, queries the resource graph or lists keys.
-        Target::Arm => matches!(*method, Method::PUT | Method::PATCH | Method::DELETE),
-    }
-}
-
 /// Changes a request on its way: a fault of content, for example broken bootstrap data.
 pub type Rewrite = Arc<dyn Fn(&Method, &str, Bytes) -> Bytes + Send + Sync>;
 
@@ -174,7 +97,12 @@ pub struct Shared {
     pub entropy: Entropy,
     /// Where refusals that must not happen go.
     pub findings: Findings,
+    /// Where deeds go that invariants judge.
+    pub acts: Acts,
 }
+
+/// Deeds of the controller that nobody has judged yet.
+pub type Acts = Arc<Mutex<Vec<Act>>>;
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -277,6 +205,7 @@ impl Actor {
         let mut body = body.collect().await?.to_bytes();
         let path = normalised(&parts.uri);
         let sent = self.sent(&parts.method, path, &body);
+        let asked = (parts.method.clone(), body.clone());
         self.fence(&sent).await;
         if let Some(rewrite) = &self.rewrite {
             body = rewrite(&parts.method, &sent.path, body);
@@ -310,7 +239,7 @@ impl Actor {
         };
         tokio::time::sleep(sent.delays.1).await;
         self.fence(&sent).await;
-        self.received(&sent, answer).await
+        self.received(&sent, &asked, answer).await
     }
 
     fn sent(&self, method: &Method, path: String, body: &Bytes) -> Sent {
@@ -365,13 +294,11 @@ impl Actor {
     }
 
     async fn crash(&self, sent: &Sent, moment: Moment) {
-        let Some(gate) = self
-            .gate
-            .as_ref()
-            .filter(|gate| gate.strikes(sent.write, moment))
-        else {
+        let name = self.incarnation.name();
+        let gate = self.gate.as_ref();
+        if !gate.is_some_and(|gate| gate.strikes(sent.write, moment, name)) {
             return;
-        };
+        }
         let what = match moment {
             Moment::Before => "crash-before",
             Moment::After => "crash-after",
@@ -381,13 +308,13 @@ impl Actor {
             arg: &sent.path,
         });
         self.incarnation.kill();
-        gate.crashed.notify_one();
         std::future::pending::<()>().await;
     }
 
     async fn received(
         &self,
         sent: &Sent,
+        (method, asked): &(Method, Bytes),
         answer: Response<Body>,
     ) -> Result<Response<Body>, BoxError> {
         let (parts, body) = answer.into_parts();
@@ -415,6 +342,10 @@ impl Actor {
             code,
             body: &body_hash(&bytes),
         });
+        if let Some(act) = act_of(self.target, (method, &sent.path), asked, (code, &bytes)) {
+            let mut acts = self.shared.acts.lock();
+            acts.as_mut().expect("nobody panics holding it").push(act);
+        }
         if self.target == Target::Kube && parts.status == http::StatusCode::FORBIDDEN {
             self.forbidden(&bytes);
         }
@@ -484,26 +415,39 @@ impl http_body::Body for WatchBody {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn renewals_count_only_at_first() {
-        let gate = WriteGate::default();
-        let path = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/karpenter";
-        let numbers: Vec<Option<u64>> = (0..4)
-            .map(|_| gate.number(Target::Kube, &Method::PUT, path))
-            .collect();
-        assert_eq!(numbers, [Some(1), Some(2), None, None]);
-        assert_eq!(gate.number(Target::Kube, &Method::GET, path), None);
-        assert_eq!(
-            gate.number(Target::Arm, &Method::POST, "/tenant/oauth2/v2.0/token"),
-            None
-        );
-        assert_eq!(
-            gate.number(Target::Arm, &Method::PUT, "/subscriptions/1"),
-            Some(3)
-        );
+/// What a request and its answer mean for invariants, if anything.
+fn act_of(
+    target: Target,
+    (method, path): (&Method, &str),
+    asked: &[u8],
+    (code, answer): (u16, &[u8]),
+) -> Option<Act> {
+    let path = path.split('?').next().unwrap_or_default();
+    match (target, method) {
+        (Target::Kube, &Method::DELETE) if (200..300).contains(&code) => {
+            let rest = path.strip_prefix("/api/v1/namespaces/")?;
+            let (namespace, rest) = rest.split_once('/')?;
+            let name = rest.strip_prefix("pods/")?;
+            Some(Act::DeletedPod {
+                namespace: namespace.to_owned(),
+                name: name.to_owned(),
+            })
+        }
+        (Target::Arm, &Method::GET) if code == 200 && path.ends_with("/usages") => {
+            Some(Act::ReadUsages)
+        }
+        (Target::Arm, &Method::PUT) if code >= 400 => {
+            let text = String::from_utf8_lossy(answer);
+            if !text.contains("exceeding approved") {
+                return None;
+            }
+            let machine: serde_json::Value = serde_json::from_slice(asked).ok()?;
+            let properties = &machine["properties"];
+            Some(Act::QuotaRefused {
+                size: properties["hardwareProfile"]["vmSize"].as_str()?.to_owned(),
+                spot: properties["priority"] == "Spot",
+            })
+        }
+        _ => None,
     }
 }
