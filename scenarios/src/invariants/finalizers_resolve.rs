@@ -13,7 +13,7 @@ pub(super) const INVARIANT: Invariant = Invariant {
 
 fn check(observation: &Observation<'_>, history: &History) -> Findings {
     let mut findings = Findings {
-        premises: history.deleting_since.len() as u64,
+        premises: history.deletions + history.deleting_since.len() as u64,
         ..Findings::default()
     };
     for (kind, resource) in [("NodeClaim", resources::CLAIMS), ("Node", resources::NODES)] {

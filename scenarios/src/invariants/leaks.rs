@@ -13,7 +13,7 @@ pub(super) const VM: Invariant = Invariant {
     id: "INV-VM-LEAK",
     doc: "no virtual machine of a NodePool exists without its NodeClaim for longer than a garbage \
           collection period",
-    when: When::Always,
+    when: When::Paced,
     check: vms,
 };
 
@@ -22,7 +22,7 @@ pub(super) const NIC: Invariant = Invariant {
     id: "INV-NIC-LEAK",
     doc: "no network interface made for a NodeClaim outlives it by more than a garbage collection \
           period",
-    when: When::Always,
+    when: When::Paced,
     check: nics,
 };
 
@@ -31,7 +31,7 @@ pub(super) const DISK: Invariant = Invariant {
     id: "INV-DISK-LEAK",
     doc: "no disk of a NodePool's machine exists unattached for longer than a garbage collection \
           period",
-    when: When::Always,
+    when: When::Paced,
     check: disks,
 };
 

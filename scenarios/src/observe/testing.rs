@@ -59,6 +59,8 @@ pub(crate) fn sound() -> World {
         "spec": {"providerID": PROVIDER_ID},
     });
     let pool = json!({"metadata": {"name": "pool"}, "spec": {"limits": {"cpu": "6"}}});
+    let mut history = History::new(Duration::from_mins(6));
+    history.calm_since = Some(start());
     World {
         objects: vec![
             (resources::CLAIMS, claim),
@@ -70,7 +72,7 @@ pub(crate) fn sound() -> World {
             nics: vec![nic("aks-pool-abcde")],
             disks: vec![disk(Some("aks-pool-abcde"))],
         },
-        history: History::new(Duration::from_mins(6)),
+        history,
     }
 }
 
