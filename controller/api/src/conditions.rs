@@ -108,6 +108,8 @@ names! {
         NodeClassNotFound,
         /// NodePool: the NodeClass is being deleted.
         NodeClassTerminating,
+        /// NodePool: its last nodes did not register.
+        RegistrationFailed,
         /// NodePool: the NodeClass has not said whether it is ready.
         NodeClassReadinessUnknown,
         /// NodeClaim: the NodeClass is not ready.

@@ -241,7 +241,8 @@ fn set_condition(pool: &mut NodePool, known: &Known, now: Timestamp) {
                     "Failed to register node, {}: {detail}; launching again at {}",
                     backoff.cause, backoff.until
                 ),
-                (None, _) => "Failed to register node".to_owned(),
+                // Success has ended the wait; the ring forgets later.
+                (None, _) => "Failed to register node; the last one registered".to_owned(),
             };
             pool.condition_set(now).set_false(HEALTHY, FAILED, &message);
         }
