@@ -263,8 +263,9 @@ mod tests {
             requirements: vec![
                 requirement("node.kubernetes.io/instance-type", &["Standard_D2s_v5"]),
                 requirement("example.com/tier", &["gold", "silver"]),
-            ],
-            instance_types: vec!["Standard_D2s_v5".into()],
+            ]
+            .into(),
+            instance_types: ["Standard_D2s_v5".into()].into(),
             price: Price(96_000_000),
             requests: Resources {
                 cpu_milli: 1500,

@@ -10,7 +10,7 @@ use crate::model::{CapacityType, InstanceTypeName, Price};
 use crate::scheduling::NewClaim;
 use crate::scheduling::bits::Bits;
 use crate::scheduling::claim::{Claim, filter_types, min_values_hold};
-use crate::scheduling::compiled::Req;
+use crate::scheduling::compiled::{Req, ReqSet};
 use crate::scheduling::engine::Engine;
 use crate::scheduling::finish;
 
@@ -136,7 +136,7 @@ fn restrict_to_spot(engine: &Engine<'_>, claim: &mut Claim) -> bool {
     };
     let mut bits = Bits::none(engine.universe.value_count(key));
     bits.insert(spot);
-    claim.reqs.narrow(key, &Arc::new(Req::one_of(bits)));
+    ReqSet::narrow_shared(&mut claim.reqs, key, &Arc::new(Req::one_of(bits)));
     let mut changed = Bits::default();
     changed.insert(key);
     filter_types(

@@ -5,8 +5,8 @@ use smallvec::{SmallVec, smallvec};
 const WORD: usize = 64;
 
 /// A set of small integers. Bits beyond the stored words are zero.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Bits(SmallVec<[u64; 4]>);
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Bits(SmallVec<[u64; 8]>);
 
 impl Bits {
     /// The empty set over `0..len`.
@@ -83,12 +83,32 @@ impl Bits {
         }
     }
 
-    /// The smallest element that is at least `from` and not in `without`.
-    pub(crate) fn next_without(&self, from: usize, without: &Self) -> Option<usize> {
+    /// Takes the elements of the other set, without giving up the memory of this one.
+    pub(crate) fn copy_from(&mut self, other: &Self) {
+        self.0.clear();
+        self.0.extend_from_slice(&other.0);
+    }
+
+    /// Keeps the elements that are in any of the others.
+    pub(crate) fn and_any(&mut self, others: &[&Self]) {
+        for (index, word) in self.0.iter_mut().enumerate() {
+            if *word != 0 {
+                let any = |union, other: &Self| union | other.0.get(index).copied().unwrap_or(0);
+                *word &= others.iter().copied().fold(0, any);
+            }
+        }
+    }
+
+    /// The smallest element that is at least `from`.
+    pub(crate) fn next(&self, from: usize) -> Option<usize> {
+        self.next_in(from, self)
+    }
+
+    /// The smallest element that is at least `from` and in `other` too.
+    pub(crate) fn next_in(&self, from: usize, other: &Self) -> Option<usize> {
         let mut mask = u64::MAX << (from % WORD);
-        for index in from / WORD..self.0.len() {
-            let blocked = without.0.get(index).copied().unwrap_or(0);
-            let word = self.0[index] & !blocked & mask;
+        for index in from / WORD..self.0.len().min(other.0.len()) {
+            let word = self.0[index] & other.0[index] & mask;
             if word != 0 {
                 return Some(index * WORD + word.trailing_zeros() as usize);
             }
@@ -148,8 +168,15 @@ mod tests {
             let mut difference = x.clone();
             difference.and_not_assign(&y);
             prop_assert_eq!(difference.count(), a.difference(&b).count());
-            let next = a.difference(&b).copied().find(|&element| element >= from);
-            prop_assert_eq!(x.next_without(from, &y), next);
+            let next = a.intersection(&b).copied().find(|&element| element >= from);
+            prop_assert_eq!(x.next_in(from, &y), next);
+            prop_assert_eq!(x.next(from), a.range(from..).next().copied());
+            let mut any = x.clone();
+            any.and_any(&[&y, &Bits::default()]);
+            prop_assert_eq!(any.iter().collect::<Vec<_>>(), x.and(&y).iter().collect::<Vec<_>>());
+            let mut copy = y.clone();
+            copy.copy_from(&x);
+            prop_assert_eq!(copy, x);
         }
     }
 }

@@ -24,7 +24,12 @@ pub(crate) struct Catalog {
     /// Types of which no allocatable amount is negative.
     sound: Bits,
     keys: Vec<KeyColumn>,
+    /// By allocatable amount.
     columns: Vec<ResourceColumn>,
+    /// By capacity.
+    capacities: Vec<ResourceColumn>,
+    /// Types by name.
+    name_order: Vec<usize>,
     /// Purchasable forms.
     pub(crate) cells: Vec<Cell>,
     /// Keys that some cell has a requirement for.
@@ -90,6 +95,18 @@ impl ResourceColumn {
         self.at_least
             .get(self.amounts.partition_point(|&have| have < amount))
     }
+
+    fn more_than(&self, amount: i64) -> Option<&Bits> {
+        self.at_least
+            .get(self.amounts.partition_point(|&have| have <= amount))
+    }
+
+    fn largest(&self, types: &Bits) -> i64 {
+        let has = |types_there: &Bits| types_there.intersects(types);
+        // The sets shrink with the amount, so those that have one of the types come first.
+        let ranks = self.at_least.partition_point(has);
+        ranks.checked_sub(1).map_or(0, |rank| self.amounts[rank])
+    }
 }
 
 /// A type's requirements in the public form, with its own name.
@@ -141,7 +158,7 @@ impl Catalog {
             .iter()
             .map(|it| universe.amounts(&it.allocatable()))
             .collect();
-        let capacity = types
+        let capacity: Vec<Amounts> = types
             .iter()
             .map(|it| universe.amounts(&it.capacity))
             .collect();
@@ -154,6 +171,11 @@ impl Catalog {
         let columns = (0..universe.resource_count())
             .map(|r| ResourceColumn::new(allocatable.iter().map(move |a| a[r]), len))
             .collect();
+        let capacities = (0..universe.resource_count())
+            .map(|r| ResourceColumn::new(capacity.iter().map(move |a: &Amounts| a[r]), len))
+            .collect();
+        let mut name_order: Vec<usize> = (0..len).collect();
+        name_order.sort_by(|&a, &b| types[a].name.cmp(&types[b].name));
         let keys = (0..universe.key_count())
             .map(|k| key_column(k, &reqs, universe))
             .collect();
@@ -185,6 +207,8 @@ impl Catalog {
             sound,
             keys,
             columns,
+            capacities,
+            name_order,
             cells,
             cell_keys,
             open_keys,
@@ -203,6 +227,32 @@ impl Catalog {
     pub(crate) fn capacity(&self, index: usize, resource: usize) -> i64 {
         // A resource that no type has may be beyond the columns.
         self.capacity[index].get(resource).copied().unwrap_or(0)
+    }
+
+    /// Drops the types with more of a resource than so much.
+    pub(crate) fn drop_larger(&self, resource: usize, most: i64, types: &mut Bits) {
+        match self.capacities.get(resource) {
+            Some(column) => {
+                if let Some(larger) = column.more_than(most) {
+                    types.and_not_assign(larger);
+                }
+            }
+            None if most < 0 => *types = Bits::none(self.len()),
+            None => {}
+        }
+    }
+
+    /// The most that any of the types has of a resource.
+    pub(crate) fn largest(&self, resource: usize, types: &Bits) -> i64 {
+        self.capacities
+            .get(resource)
+            .map_or(0, |column| column.largest(types))
+    }
+
+    /// The types in the order of their names.
+    pub(crate) fn by_name<'c>(&'c self, types: &'c Bits) -> impl Iterator<Item = usize> + 'c {
+        let order = self.name_order.iter().copied();
+        order.filter(|&index| types.get(index))
     }
 
     /// What pods may request of a type.
@@ -334,8 +384,9 @@ impl Catalog {
                 .min()
                 .map(|price| (price, index))
         };
-        let mut order: Vec<(Price, usize)> = types.iter().filter_map(price).collect();
-        order.sort_by(|a, b| (a.0, &self.types[a.1].name).cmp(&(b.0, &self.types[b.1].name)));
+        // A stable sort of types in name order.
+        let mut order: Vec<(Price, usize)> = self.by_name(types).filter_map(price).collect();
+        order.sort_by_key(|&(price, _)| price);
         order
     }
 

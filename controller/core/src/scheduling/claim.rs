@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::bits::Bits;
-use super::class::{Class, ClassId, Fresh};
+use super::class::{Footprint, FootprintId, Fresh};
 use super::compiled::ReqSet;
 use super::engine::{Engine, ports_conflict};
 use super::placement::MinValuesPolicy;
@@ -16,7 +16,8 @@ use crate::quantity;
 #[derive(Clone, Debug)]
 pub(crate) struct Claim {
     pub(crate) template: usize,
-    pub(crate) reqs: ReqSet,
+    /// Shared by claims of one template until something narrows them.
+    pub(crate) reqs: Arc<ReqSet>,
     pub(crate) types: Bits,
     /// Requests of its pods, without `DaemonSet` pods.
     pub(crate) total: Amounts,
@@ -28,7 +29,7 @@ pub(crate) struct Claim {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Base<'c> {
     template: usize,
-    reqs: &'c ReqSet,
+    reqs: &'c Arc<ReqSet>,
     types: &'c Bits,
     total: &'c Amounts,
     ports: &'c [HostPort],
@@ -37,12 +38,17 @@ pub(crate) struct Base<'c> {
 /// A claim's requirements and types after one more pod.
 #[derive(Debug)]
 pub(crate) struct Narrowed {
-    pub(crate) reqs: ReqSet,
+    pub(crate) reqs: Arc<ReqSet>,
     pub(crate) types: Bits,
 }
 
 impl Claim {
-    pub(crate) fn new(template: usize, reqs: ReqSet, types: Bits, universe: &Universe) -> Self {
+    pub(crate) fn new(
+        template: usize,
+        reqs: Arc<ReqSet>,
+        types: Bits,
+        universe: &Universe,
+    ) -> Self {
         let total = Amounts::from_elem(0, universe.resource_count());
         Self {
             template,
@@ -65,44 +71,48 @@ impl Claim {
     }
 
     /// Adds a pod for which the claim has been narrowed.
-    pub(crate) fn take(&mut self, pod: usize, class: &Class) {
+    pub(crate) fn take(&mut self, pod: usize, footprint: &Footprint) {
         self.pods.push(pod);
-        self.total = plus(&self.total, &class.requests);
-        self.ports.extend(class.shape.host_ports.iter().cloned());
+        self.total = plus(&self.total, &footprint.requests);
+        self.ports.extend(footprint.host_ports.iter().cloned());
     }
 }
 
-/// Narrows a claim for one more pod of a class; `None` when it does not fit, now or ever.
-pub(crate) fn narrow(engine: &Engine<'_>, base: &Base<'_>, class: ClassId) -> Option<Narrowed> {
-    let class = &engine.classes[class];
+/// Narrows a claim for one more such pod; `None` when it does not fit, now or ever.
+pub(crate) fn narrow(
+    engine: &Engine<'_>,
+    base: &Base<'_>,
+    footprint: &Footprint,
+) -> Option<Narrowed> {
     let template = &engine.templates[base.template];
     let catalog = &engine.catalogs[template.catalog];
-    let ports = &class.shape.host_ports;
+    let ports = &footprint.host_ports;
     if ports
         .iter()
         .any(|port| base.ports.iter().any(|taken| ports_conflict(port, taken)))
     {
         return None;
     }
-    let total = plus(base.total, &class.requests);
+    let total = plus(base.total, &footprint.requests);
     let mut fitting = template.fitting(catalog, &total, ports);
     fitting.and_assign(base.types);
-    if !fitting.any() || base.reqs.conflict(&class.full, &engine.universe).is_some() {
+    let universe = &engine.universe;
+    if !fitting.any() || base.reqs.conflict(&footprint.full, universe).is_some() {
         return None;
     }
-    class.volumes.iter().find_map(|alternative| {
-        let mut reqs = base.reqs.clone();
+    footprint.volumes.iter().find_map(|alternative| {
+        let mut reqs = Arc::clone(base.reqs);
         let mut changed = Bits::default();
-        for (key, req) in class.full.iter() {
-            if reqs.narrow(key, req) {
+        for (key, req) in footprint.full.iter() {
+            if ReqSet::narrow_shared(&mut reqs, key, req) {
                 changed.insert(key);
             }
         }
-        if reqs.conflict(alternative, &engine.universe).is_some() {
+        if reqs.conflict(alternative, universe).is_some() {
             return None;
         }
         for (key, req) in alternative.iter() {
-            if reqs.narrow(key, req) {
+            if ReqSet::narrow_shared(&mut reqs, key, req) {
                 changed.insert(key);
             }
         }
@@ -158,28 +168,31 @@ pub(crate) fn unmet_min_values(
     })
 }
 
-/// A new claim of a template for one pod of a class, before limits; remembered.
-pub(crate) fn fresh<'e>(engine: &'e mut Engine<'_>, class: ClassId, template: usize) -> &'e Fresh {
-    if engine.classes[class].fresh[template].is_none() {
-        let computed = compute_fresh(engine, class, template);
-        engine.classes[class].fresh[template] = Some(computed);
+/// A new claim of a template for one such pod, before limits; remembered.
+pub(crate) fn fresh<'e>(
+    engine: &'e mut Engine<'_>,
+    footprint: FootprintId,
+    template: usize,
+) -> &'e Fresh {
+    if engine.footprints[footprint].fresh[template].is_none() {
+        let computed = compute_fresh(engine, &engine.footprints[footprint], template);
+        engine.footprints[footprint].fresh[template] = Some(computed);
     }
-    engine.classes[class].fresh[template]
+    engine.footprints[footprint].fresh[template]
         .as_ref()
         .expect("computed above")
 }
 
-fn compute_fresh(engine: &Engine<'_>, class: ClassId, template: usize) -> Fresh {
+fn compute_fresh(engine: &Engine<'_>, footprint: &Footprint, template: usize) -> Fresh {
     let from = &engine.templates[template];
-    let tolerations = &engine.classes[class].shape.tolerations;
-    if crate::taints::first_untolerated(&from.pool.taints, tolerations).is_some() {
+    if crate::taints::first_untolerated(&from.pool.taints, &footprint.tolerations).is_some() {
         return Fresh::Never;
     }
-    let mut reqs = from.reqs.clone();
+    let mut reqs = Arc::clone(&from.reqs);
     if engine.options.min_values == MinValuesPolicy::BestEffort {
         // Lowered to what the pod leaves possible, once, when the claim is opened.
         for (key, req) in from.reqs.iter().filter(|(_, req)| req.min_values.is_some()) {
-            reqs.insert(key, Arc::new(req.with_min_values(None)));
+            Arc::make_mut(&mut reqs).insert(key, Arc::new(req.with_min_values(None)));
         }
     }
     let total = Amounts::from_elem(0, engine.universe.resource_count());
@@ -190,7 +203,7 @@ fn compute_fresh(engine: &Engine<'_>, class: ClassId, template: usize) -> Fresh 
         total: &total,
         ports: &[],
     };
-    match narrow(engine, &base, class) {
+    match narrow(engine, &base, footprint) {
         None => Fresh::Never,
         Some(mut narrowed) => {
             if engine.options.min_values == MinValuesPolicy::BestEffort {
@@ -214,7 +227,7 @@ fn lower_min_values(engine: &Engine<'_>, template: usize, narrowed: &mut Narrowe
         let have = catalog.distinct_values(key, &narrowed.types);
         if let Some(req) = narrowed.reqs.get(key) {
             let lowered = Arc::new(req.with_min_values(Some(need.min(have))));
-            narrowed.reqs.insert(key, lowered);
+            Arc::make_mut(&mut narrowed.reqs).insert(key, lowered);
         }
     }
 }
@@ -280,12 +293,9 @@ impl Limits {
         if self.nodes.is_some_and(|left| left <= 0) {
             return false;
         }
-        if !self.resources.is_empty() {
-            for index in types.clone().iter() {
-                if self.exceeded(engine, template, index).is_some() {
-                    types.remove(index);
-                }
-            }
+        let catalog = &engine.catalogs[engine.templates[template].catalog];
+        for &(resource, left) in &self.resources {
+            catalog.drop_larger(resource, left, types);
         }
         types.any()
     }
@@ -313,12 +323,6 @@ impl Limits {
     /// Takes off the largest capacity among the types: the claim may become any of them.
     pub(crate) fn take(&mut self, engine: &Engine<'_>, template: usize, types: &Bits) {
         let catalog = &engine.catalogs[engine.templates[template].catalog];
-        self.subtract(|resource| {
-            types
-                .iter()
-                .map(|index| catalog.capacity(index, resource))
-                .max()
-                .unwrap_or(0)
-        });
+        self.subtract(|resource| catalog.largest(resource, types));
     }
 }

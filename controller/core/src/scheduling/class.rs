@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::bits::Bits;
 use super::compiled::ReqSet;
 use super::universe::{Amounts, Universe};
-use crate::model::{Effect, PodShape, Toleration, TolerationOperator};
+use crate::model::{Effect, HostPort, PodShape, Toleration, TolerationOperator};
 use crate::requirements::Requirements;
 
 /// Index of a class.
@@ -16,21 +16,36 @@ pub(crate) type ClassId = usize;
 /// zones each.
 const VOLUME_ALTERNATIVES_MAX: usize = 64;
 
+/// Index of a footprint.
+pub(crate) type FootprintId = usize;
+
 /// All pods of one shape, compiled.
 #[derive(Debug)]
 pub(crate) struct Class {
     /// The shape, soft constraints as far as they still hold.
     pub(crate) shape: Arc<PodShape>,
+    /// What the class needs of a machine alone.
+    pub(crate) footprint: FootprintId,
+    /// Number of its namespace and labels, which is all that selectors see.
+    pub(crate) label_set: usize,
+    /// Node selector and first required term.
+    pub(crate) strict: ReqSet,
+    /// The class with one soft constraint less.
+    pub(crate) relaxed: Relaxed,
+}
+
+/// What a pod needs of a machine, other pods aside. Many classes, told apart by labels and
+/// topology, have the same one.
+#[derive(Debug)]
+pub(crate) struct Footprint {
     /// Requests by resource.
     pub(crate) requests: Amounts,
     /// Node selector, first required term and heaviest preferred term.
     pub(crate) full: ReqSet,
-    /// Node selector and first required term.
-    pub(crate) strict: ReqSet,
     /// Alternatives of the pod's volumes; one empty set without volumes.
     pub(crate) volumes: Vec<ReqSet>,
-    /// The class with one soft constraint less.
-    pub(crate) relaxed: Relaxed,
+    pub(crate) tolerations: Vec<Toleration>,
+    pub(crate) host_ports: Vec<HostPort>,
     /// Existing nodes that take one such pod when nothing else is placed; `None` until asked for.
     pub(crate) nodes: Option<Bits>,
     /// What a new claim of each template would look like; by template, `None` until asked for.
@@ -56,26 +71,61 @@ pub(crate) enum Fresh {
     /// It does, by the first volume alternative that works.
     Fits {
         /// Template ∩ pod.
-        reqs: ReqSet,
+        reqs: Arc<ReqSet>,
         /// Instance types that remain.
         types: Bits,
     },
 }
 
-impl Class {
-    pub(crate) fn new(shape: Arc<PodShape>, universe: &Universe) -> Self {
+impl Footprint {
+    /// The part of a shape that a footprint is made of.
+    pub(crate) fn part_of(shape: &PodShape) -> PodShape {
+        PodShape {
+            requests: shape.requests.clone(),
+            node_selector: shape.node_selector.clone(),
+            required_affinity: shape
+                .required_affinity
+                .first()
+                .cloned()
+                .into_iter()
+                .collect(),
+            preferred_affinity: shape.preferred_affinity.clone(),
+            tolerations: shape.tolerations.clone(),
+            host_ports: shape.host_ports.clone(),
+            volume_requirements: shape.volume_requirements.clone(),
+            ..PodShape::default()
+        }
+    }
+
+    pub(crate) fn new(part: &PodShape, universe: &Universe) -> Self {
         Self {
-            requests: universe.amounts(&shape.requests),
-            full: ReqSet::new(&full_requirements(&shape), universe),
-            strict: ReqSet::new(&strict_requirements(&shape), universe),
-            volumes: volume_alternatives(&shape)
+            requests: universe.amounts(&part.requests),
+            full: ReqSet::new(&full_requirements(part), universe),
+            volumes: volume_alternatives(part)
                 .iter()
                 .map(|alternative| ReqSet::new(alternative, universe))
                 .collect(),
-            shape,
-            relaxed: Relaxed::Unknown,
+            tolerations: part.tolerations.clone(),
+            host_ports: part.host_ports.clone(),
             nodes: None,
             fresh: Vec::new(),
+        }
+    }
+}
+
+impl Class {
+    pub(crate) fn new(
+        shape: Arc<PodShape>,
+        footprint: FootprintId,
+        label_set: usize,
+        universe: &Universe,
+    ) -> Self {
+        Self {
+            footprint,
+            label_set,
+            strict: ReqSet::new(&strict_requirements(&shape), universe),
+            shape,
+            relaxed: Relaxed::Unknown,
         }
     }
 

@@ -10,7 +10,7 @@ use crate::requirements::{Requirement, RequirementSpec, Requirements};
 
 /// The values one label may have: the allowed ones of the known values, and whether unknown
 /// values are allowed too.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Req {
     /// Unknown values are allowed (`NotIn`, `Exists`, bounds).
     complement: bool,
@@ -155,7 +155,7 @@ impl Req {
 }
 
 /// A conjunction of compiled requirements, by key.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ReqSet(SmallVec<[(KeyId, Arc<Req>); 4]>);
 
 impl ReqSet {
@@ -222,6 +222,16 @@ impl ReqSet {
             Err(index) => self.0.insert(index, (key, Arc::clone(req))),
         }
         true
+    }
+
+    /// The same on a set that others may share: it is copied when it changes.
+    pub(crate) fn narrow_shared(shared: &mut Arc<Self>, key: KeyId, req: &Arc<Req>) -> bool {
+        if let Some(own) = shared.get(key)
+            && (Arc::ptr_eq(own, req) || own.intersect(req) == **own)
+        {
+            return false;
+        }
+        Arc::make_mut(shared).narrow(key, req)
     }
 
     /// Back to the public form.

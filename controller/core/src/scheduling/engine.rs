@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::bits::Bits;
 use super::catalog::Catalog;
-use super::class::{self, Class, ClassId, Relaxed};
+use super::class::{self, Class, ClassId, Footprint, FootprintId, Relaxed};
 use super::compiled::ReqSet;
 use super::placement::{PreferencePolicy, SchedulingOptions};
 use super::reuse::CompiledCatalogs;
@@ -17,6 +17,8 @@ use crate::model::{Effect, HostPort, Node, Pod, PodShape, Snapshot, Taint, Toler
 use crate::quantity::Resources;
 use crate::requirements::Requirement;
 use crate::taints;
+
+type Labels = BTreeMap<Arc<str>, Arc<str>>;
 
 /// A compiled snapshot. Building it is linear in the snapshot; deciding on it is not repeated
 /// work: what is learnt about a class is kept.
@@ -33,6 +35,9 @@ pub(crate) struct Engine<'a> {
     /// Nodes that take pods.
     pub(crate) active: Bits,
     pub(crate) classes: Vec<Class>,
+    pub(crate) footprints: Vec<Footprint>,
+    by_part: BTreeMap<PodShape, FootprintId>,
+    label_sets: BTreeMap<(Arc<str>, Labels), usize>,
     by_shape: BTreeMap<Arc<PodShape>, ClassId>,
     /// Finds the class of a shape that many pods share, without comparing shapes. The shapes are
     /// kept alive by `by_shape` and the snapshot, so an address means one shape.
@@ -121,6 +126,9 @@ impl<'a> Engine<'a> {
             nodes: Vec::new(),
             active: Bits::default(),
             classes: Vec::new(),
+            footprints: Vec::new(),
+            by_part: BTreeMap::new(),
+            label_sets: BTreeMap::new(),
             by_shape: BTreeMap::new(),
             by_address: BTreeMap::new(),
             topology: Topology::default(),
@@ -206,11 +214,31 @@ impl<'a> Engine<'a> {
             return class;
         }
         let class = self.classes.len();
-        let mut compiled = Class::new(Arc::clone(&shape), &self.universe);
-        compiled.fresh = vec![None; self.templates.len()];
+        let footprint = self.intern_footprint(Footprint::part_of(&shape));
+        let next = self.label_sets.len();
+        let labels = (Arc::clone(&shape.namespace), shape.labels.clone());
+        let label_set = *self.label_sets.entry(labels).or_insert(next);
+        let compiled = Class::new(Arc::clone(&shape), footprint, label_set, &self.universe);
         self.classes.push(compiled);
         self.by_shape.insert(shape, class);
         class
+    }
+
+    fn intern_footprint(&mut self, part: PodShape) -> FootprintId {
+        if let Some(&footprint) = self.by_part.get(&part) {
+            return footprint;
+        }
+        let mut compiled = Footprint::new(&part, &self.universe);
+        compiled.fresh = vec![None; self.templates.len()];
+        let footprint = self.footprints.len();
+        self.footprints.push(compiled);
+        self.by_part.insert(part, footprint);
+        footprint
+    }
+
+    /// What a class needs of a machine.
+    pub(crate) fn footprint(&self, class: ClassId) -> &Footprint {
+        &self.footprints[self.classes[class].footprint]
     }
 
     /// The class with one soft constraint less.
@@ -226,9 +254,9 @@ impl<'a> Engine<'a> {
         relaxed
     }
 
-    /// Nodes that take one pod of the class when nothing else is placed, topology aside.
-    pub(crate) fn candidate_nodes(&mut self, class: ClassId) -> &Bits {
-        let compiled = &mut self.classes[class];
+    /// Nodes that take one such pod when nothing else is placed, topology aside.
+    pub(crate) fn candidate_nodes(&mut self, footprint: FootprintId) -> &Bits {
+        let compiled = &mut self.footprints[footprint];
         compiled.nodes.get_or_insert_with(|| {
             let mut bits = Bits::none(self.nodes.len());
             for (index, base) in self.nodes.iter().enumerate() {
@@ -240,7 +268,7 @@ impl<'a> Engine<'a> {
                         .volumes
                         .iter()
                         .any(|alternative| base.satisfies(alternative))
-                    && base.tolerated_by(&compiled.shape);
+                    && base.tolerated(&compiled.tolerations);
                 if takes {
                     bits.insert(index);
                 }

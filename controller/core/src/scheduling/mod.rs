@@ -27,6 +27,7 @@ use std::collections::BTreeMap;
 use bits::Bits;
 use class::ClassId;
 use engine::Engine;
+use finish::Finisher;
 use solve::{RunInput, RunPod};
 
 pub use placement::{
@@ -67,13 +68,10 @@ pub fn schedule_with(input: &SchedulingInput<'_>, compiled: &CompiledCatalogs) -
             .existing
             .insert(engine.nodes[*node].node.name.clone(), keys);
     }
+    let mut finisher = Finisher::default();
     for claim in &outcome.claims {
-        match finish::truncate(&engine, claim) {
-            Ok(order) => {
-                placement
-                    .new_claims
-                    .push(finish::new_claim(&engine, claim, &order, pods));
-            }
+        match finisher.claim(&engine, claim, pods) {
+            Ok(new) => placement.new_claims.push(new),
             Err(reason) => {
                 let pool = engine.templates[claim.template].pool.name.clone();
                 for &index in &claim.pods {

@@ -1,6 +1,7 @@
 //! What scheduling is asked and what it answers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::explain::Explanation;
 use crate::model::{InstanceTypeName, NodeName, NodePoolName, Pod, PodKey, Price, Snapshot};
@@ -55,9 +56,10 @@ pub struct NewClaim {
     /// The pool it belongs to.
     pub pool: NodePoolName,
     /// `spec.requirements` of the claim: pool ∩ pods, with the instance types that remain.
-    pub requirements: Vec<RequirementSpec>,
+    /// Claims that ask for the same share it.
+    pub requirements: Arc<[RequirementSpec]>,
     /// Instance types that remain, cheapest first.
-    pub instance_types: Vec<InstanceTypeName>,
+    pub instance_types: Arc<[InstanceTypeName]>,
     /// Price of the cheapest available compatible offering.
     pub price: Price,
     /// `spec.resources.requests`: pods plus the least daemon overhead.

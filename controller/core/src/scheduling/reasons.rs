@@ -7,6 +7,7 @@ use super::bits::Bits;
 use super::catalog::Catalog;
 use super::claim::{Limits, filter_types, fresh, unmet_min_values};
 use super::class::{ClassId, Fresh};
+use super::compiled::ReqSet;
 use super::engine::Engine;
 use super::solve::Outcome;
 use super::template::plus;
@@ -43,14 +44,15 @@ fn explain_template(
     explanation: &mut Explanation,
 ) {
     let limits = &outcome.limits[template];
-    let never = matches!(fresh(engine, class, template), Fresh::Never);
-    let compiled = &engine.classes[class];
+    let footprint = engine.classes[class].footprint;
+    let never = matches!(fresh(engine, footprint, template), Fresh::Never);
+    let compiled = engine.footprint(class);
     let from = &engine.templates[template];
     let pool = from.pool.name.clone();
     if explanation.pools.contains_key(&pool) {
         return;
     }
-    if let Some(taint) = taints::first_untolerated(&from.pool.taints, &compiled.shape.tolerations) {
+    if let Some(taint) = taints::first_untolerated(&from.pool.taints, &compiled.tolerations) {
         let reason = Reason::PoolTaintNotTolerated {
             taint: taints::display(taint),
         };
@@ -106,11 +108,11 @@ fn type_reason(
     limits: &Limits,
     index: usize,
 ) -> (Nearness, Reason) {
-    let compiled = &engine.classes[class];
+    let compiled = engine.footprint(class);
     let from = &engine.templates[template];
     let catalog = &engine.catalogs[from.catalog];
     let universe = &engine.universe;
-    let mut reqs = from.reqs.clone();
+    let mut reqs = ReqSet::clone(&from.reqs);
     for (key, req) in compiled.full.iter() {
         reqs.narrow(key, req);
     }
@@ -144,7 +146,7 @@ fn type_reason(
     if !listed.any(|cell| cell.available.get(index)) {
         return ((4, 0), Reason::RecentAllocationFailure);
     }
-    if group.is_some_and(|group| group.has_port_conflict(&compiled.shape.host_ports)) {
+    if group.is_some_and(|group| group.has_port_conflict(&compiled.host_ports)) {
         return ((3, 0), Reason::HostPort);
     }
     if limits.nodes_exhausted() {
@@ -194,15 +196,15 @@ fn short(
 /// little choice.
 fn pool_reason(engine: &Engine<'_>, class: ClassId, template: usize) -> Reason {
     let from = &engine.templates[template];
-    let compiled = &engine.classes[class];
+    let compiled = engine.footprint(class);
     let catalog = &engine.catalogs[from.catalog];
-    let mut reqs = from.reqs.clone();
+    let mut reqs = ReqSet::clone(&from.reqs);
     let mut changed = Bits::default();
     for (key, req) in compiled.full.iter() {
         reqs.narrow(key, req);
         changed.insert(key);
     }
-    let mut types = from.fitting(catalog, &compiled.requests, &compiled.shape.host_ports);
+    let mut types = from.fitting(catalog, &compiled.requests, &compiled.host_ports);
     types.and_assign(&from.types);
     filter_types(engine, template, &reqs, &changed, &mut types);
     match unmet_min_values(engine, template, &reqs, &types) {

@@ -1,10 +1,16 @@
 //! First-fit over existing nodes, open claims and templates, in upstream's order.
+//!
+//! A pod is not tried against every target: bit sets say which targets can still take it, by
+//! footprint (resources only shrink, requirements only narrow), by host (pods that repel each
+//! other) and by domain. Only what is left is looked at closely.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use super::bits::Bits;
 use super::claim::{Claim, Limits, Narrowed, filter_types, fresh, min_values_hold, narrow};
-use super::class::{ClassId, Fresh};
+use super::class::{ClassId, FootprintId, Fresh};
+use super::compiled::ReqSet;
 use super::engine::{Engine, fits, ports_conflict};
 use super::topology::{Target, TopologyRun};
 use super::universe::Amounts;
@@ -48,14 +54,24 @@ pub(crate) struct Outcome {
 /// What a run knows about a class.
 #[derive(Debug)]
 struct ClassRun {
-    /// Nodes that may still take it: resources only shrink, so a refusal is for good.
-    nodes: Bits,
-    /// Claims that never will.
-    dead: Bits,
-    /// Progress when it last found no place: claims opened, or with topology, pods placed.
-    failed_at: Option<usize>,
+    footprint: FootprintId,
     /// Topology has a say.
     restricted: bool,
+    /// Nodes that topology forbids for good.
+    barred_nodes: Bits,
+    /// Claims that topology forbids for good.
+    barred_claims: Bits,
+    /// Progress when it last found no place: claims opened, or with topology, pods placed.
+    failed_at: Option<usize>,
+}
+
+/// What a run knows about a footprint.
+#[derive(Debug)]
+struct FootprintRun {
+    /// Nodes that may still take it: resources only shrink, so a refusal is for good.
+    nodes: Bits,
+    /// Claims that never will: they only narrow.
+    dead: Bits,
 }
 
 #[derive(Debug)]
@@ -68,6 +84,8 @@ struct NodeState {
 enum Miss {
     /// It may later: topology counts change.
     NotNow,
+    /// Topology never will let it.
+    Barred,
     /// It only narrows, so it never will.
     Never,
 }
@@ -75,11 +93,16 @@ enum Miss {
 struct Run<'e, 'a, 'p> {
     engine: &'e mut Engine<'a>,
     input: &'p RunInput<'p>,
-    classes: BTreeMap<ClassId, ClassRun>,
+    classes: Vec<Option<ClassRun>>,
+    footprints: Vec<Option<FootprintRun>>,
     touched: BTreeMap<usize, NodeState>,
     /// Open claims by number of pods.
     by_count: BTreeMap<usize, Bits>,
+    /// All open claims.
+    open: Bits,
     topology: Option<TopologyRun>,
+    /// Targets of the pod at hand; kept for its memory.
+    mask: Bits,
     placed: usize,
     steps_left: u64,
     outcome: Outcome,
@@ -93,10 +116,13 @@ pub(crate) fn run<'p>(engine: &mut Engine<'_>, input: &'p RunInput<'p>) -> Outco
     let mut run = Run {
         engine,
         input,
-        classes: BTreeMap::new(),
+        classes: Vec::new(),
+        footprints: Vec::new(),
         touched: BTreeMap::new(),
         by_count: BTreeMap::new(),
+        open: Bits::default(),
         topology,
+        mask: Bits::default(),
         placed: 0,
         steps_left,
         outcome: Outcome {
@@ -124,19 +150,21 @@ const UNTRIED: usize = usize::MAX;
 
 /// CPU descending, memory descending, creation (whole seconds), UID.
 fn queue(engine: &Engine<'_>, pods: &[RunPod<'_>]) -> VecDeque<(usize, usize)> {
-    let key = |index: usize| {
-        let RunPod { pod, class, .. } = pods[index];
-        let requests = &engine.classes[class].requests;
-        (
-            -requests[0],
-            -requests[1],
-            pod.created.as_second(),
-            &*pod.uid,
-        )
+    let key = |&RunPod { pod, class, .. }: &RunPod<'_>| {
+        let requests = &engine.footprint(class).requests;
+        (-requests[0], -requests[1], pod.created.as_second())
     };
-    let mut order: Vec<usize> = (0..pods.len()).collect();
-    order.sort_by(|&a, &b| key(a).cmp(&key(b)));
-    order.into_iter().map(|index| (index, UNTRIED)).collect()
+    let mut order: Vec<_> = pods.iter().enumerate().map(|(i, p)| (key(p), i)).collect();
+    let uid = |index: usize| &*pods[index].pod.uid;
+    order.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| uid(a.1).cmp(uid(b.1))));
+    order.into_iter().map(|(_, i)| (i, UNTRIED)).collect()
+}
+
+fn slot<T>(slots: &mut Vec<Option<T>>, index: usize) -> &mut Option<T> {
+    if index >= slots.len() {
+        slots.resize_with(index + 1, || None);
+    }
+    &mut slots[index]
 }
 
 impl Run<'_, '_, '_> {
@@ -216,126 +244,191 @@ impl Run<'_, '_, '_> {
         false
     }
 
+    /// What the run knows about a class and its footprint; made when the class is first tried.
     fn class_run(&mut self, class: ClassId) -> &mut ClassRun {
-        self.classes.entry(class).or_insert_with(|| {
-            let mut nodes = self.engine.candidate_nodes(class).clone();
+        let footprint = self.engine.classes[class].footprint;
+        if slot(&mut self.footprints, footprint).is_none() {
+            let mut nodes = self.engine.candidate_nodes(footprint).clone();
             nodes.and_not_assign(&self.input.excluded);
-            let restricted = self.topology.as_ref().is_some_and(|t| t.restricts(class));
-            ClassRun {
+            self.footprints[footprint] = Some(FootprintRun {
                 nodes,
                 dead: Bits::default(),
-                failed_at: None,
-                restricted,
-            }
+            });
+        }
+        let restricted = || self.topology.as_ref().is_some_and(|t| t.restricts(class));
+        slot(&mut self.classes, class).get_or_insert_with(|| ClassRun {
+            footprint,
+            restricted: restricted(),
+            barred_nodes: Bits::default(),
+            barred_claims: Bits::default(),
+            failed_at: None,
         })
     }
 
+    fn known(&self, class: ClassId) -> &ClassRun {
+        self.classes[class]
+            .as_ref()
+            .expect("made when it was tried")
+    }
+
+    fn known_footprint(&mut self, footprint: FootprintId) -> &mut FootprintRun {
+        self.footprints[footprint]
+            .as_mut()
+            .expect("made together with the class")
+    }
+
     fn add_to_node(&mut self, pod: usize, class: ClassId) -> bool {
-        let none = Bits::default();
-        let blocked = if self.input.pods[pod].exempt {
-            &none
-        } else {
-            &self.input.guarded
-        };
-        let compiled = &self.engine.classes[class];
-        let state = self.classes.get_mut(&class).expect("made by the caller");
-        let mut from = 0;
-        while let Some(node) = state.nodes.next_without(from, blocked) {
-            from = node + 1;
-            let base = &self.engine.nodes[node];
-            let touched = self.touched.get(&node);
-            let remaining = touched.map_or(&base.remaining, |touched| &touched.remaining);
-            let own_ports = touched.map_or(&[][..], |touched| &touched.ports);
-            let port_taken = compiled.shape.host_ports.iter().any(|port| {
-                base.host_ports
-                    .iter()
-                    .any(|taken| ports_conflict(port, taken))
-                    || own_ports.iter().any(|taken| ports_conflict(port, taken))
-            });
-            if port_taken || !fits(&compiled.requests, remaining) {
-                state.nodes.remove(node);
-                continue;
-            }
-            if state.restricted
-                && let Some(topology) = &self.topology
-                && let Err(refusal) = topology.narrowings(self.engine, class, Target::Node(node))
-            {
-                if refusal.for_good {
-                    state.nodes.remove(node);
-                }
-                self.outcome.refusals.insert(class, refusal.reason);
-                continue;
-            }
-            let touched = self.touched.entry(node).or_insert_with(|| NodeState {
-                remaining: base.remaining.clone(),
-                ports: Vec::new(),
-            });
-            for (have, want) in touched.remaining.iter_mut().zip(&compiled.requests) {
-                *have -= want;
-            }
-            touched
-                .ports
-                .extend(compiled.shape.host_ports.iter().cloned());
-            self.outcome.existing.entry(node).or_default().push(pod);
-            if let Some(topology) = &mut self.topology {
-                topology.record(self.engine, class, Target::Node(node));
-            }
-            return true;
+        if self.engine.nodes.is_empty() {
+            return false;
         }
-        false
+        let footprint = self.known(class).footprint;
+        let mut mask = std::mem::take(&mut self.mask);
+        mask.copy_from(&self.known_footprint(footprint).nodes);
+        mask.and_not_assign(&self.known(class).barred_nodes);
+        if !self.input.pods[pod].exempt {
+            mask.and_not_assign(&self.input.guarded);
+        }
+        if let Some(topology) = self.restricting(class) {
+            topology.keep_nodes(self.engine, class, &mut mask);
+        }
+        let mut from = 0;
+        let mut found = false;
+        while let Some(node) = mask.next(from) {
+            from = node + 1;
+            if self.join_node(pod, class, node) {
+                found = true;
+                break;
+            }
+        }
+        self.mask = mask;
+        found
+    }
+
+    fn restricting(&self, class: ClassId) -> Option<&TopologyRun> {
+        self.topology
+            .as_ref()
+            .filter(|_| self.known(class).restricted)
+    }
+
+    fn join_node(&mut self, pod: usize, class: ClassId, node: usize) -> bool {
+        let footprint = self.known(class).footprint;
+        let needs = &self.engine.footprints[footprint];
+        let base = &self.engine.nodes[node];
+        let touched = self.touched.get(&node);
+        let remaining = touched.map_or(&base.remaining, |touched| &touched.remaining);
+        let own_ports = touched.map_or(&[][..], |touched| &touched.ports);
+        let port_taken = needs.host_ports.iter().any(|port| {
+            let clash = |taken: &HostPort| ports_conflict(port, taken);
+            base.host_ports.iter().any(|taken| clash(taken)) || own_ports.iter().any(clash)
+        });
+        if port_taken || !fits(&needs.requests, remaining) {
+            self.known_footprint(footprint).nodes.remove(node);
+            return false;
+        }
+        if let Some(topology) = self.restricting(class)
+            && let Err(refusal) = topology.narrowings(self.engine, class, Target::Node(node))
+        {
+            if refusal.for_good {
+                let state = self.classes[class]
+                    .as_mut()
+                    .expect("made when it was tried");
+                state.barred_nodes.insert(node);
+            }
+            self.outcome.refusals.insert(class, refusal.reason);
+            return false;
+        }
+        let touched = self.touched.entry(node).or_insert_with(|| NodeState {
+            remaining: base.remaining.clone(),
+            ports: Vec::new(),
+        });
+        for (have, want) in touched.remaining.iter_mut().zip(&needs.requests) {
+            *have -= want;
+        }
+        touched.ports.extend(needs.host_ports.iter().cloned());
+        self.outcome.existing.entry(node).or_default().push(pod);
+        if let Some(topology) = &mut self.topology {
+            topology.record(self.engine, class, Target::Node(node));
+        }
+        true
     }
 
     /// Open claims, those with fewest pods first, then in the order they were opened.
     fn add_to_claim(&mut self, pod: usize, class: ClassId) -> bool {
-        let counts: Vec<usize> = self.by_count.keys().copied().collect();
-        for count in counts {
+        if self.outcome.claims.is_empty() {
+            return false;
+        }
+        let footprint = self.known(class).footprint;
+        let mut mask = std::mem::take(&mut self.mask);
+        mask.copy_from(&self.open);
+        mask.and_not_assign(&self.known_footprint(footprint).dead);
+        mask.and_not_assign(&self.known(class).barred_claims);
+        if let Some(topology) = self.restricting(class) {
+            topology.keep_claims(self.engine, class, &mut mask);
+        }
+        let found = self.join_first(pod, class, &mask);
+        self.mask = mask;
+        found
+    }
+
+    fn join_first(&mut self, pod: usize, class: ClassId, mask: &Bits) -> bool {
+        let mut count = 0;
+        while let Some((&next, _)) = self.by_count.range(count..).next() {
             let mut from = 0;
-            loop {
-                let dead = &self.classes[&class].dead;
-                let Some(index) = self.by_count[&count].next_without(from, dead) else {
-                    break;
-                };
+            while let Some(index) = self
+                .by_count
+                .get(&next)
+                .and_then(|bucket| bucket.next_in(from, mask))
+            {
                 from = index + 1;
                 match self.join_claim(pod, class, index) {
                     Ok(()) => return true,
                     Err(Miss::NotNow) => {}
+                    Err(Miss::Barred) => {
+                        let state = self.classes[class].as_mut();
+                        let state = state.expect("made when it was tried");
+                        state.barred_claims.insert(index);
+                    }
                     Err(Miss::Never) => {
-                        let state = self.classes.get_mut(&class).expect("made by the caller");
-                        state.dead.insert(index);
+                        let footprint = self.known(class).footprint;
+                        self.known_footprint(footprint).dead.insert(index);
                     }
                 }
             }
+            count = next + 1;
         }
         false
     }
 
     fn join_claim(&mut self, pod: usize, class: ClassId, index: usize) -> Result<(), Miss> {
         let template = self.outcome.claims[index].template;
-        if matches!(fresh(self.engine, class, template), Fresh::Never) {
+        let footprint = self.known(class).footprint;
+        if matches!(fresh(self.engine, footprint, template), Fresh::Never) {
             return Err(Miss::Never);
         }
-        let claim = &self.outcome.claims[index];
-        let mut narrowed = narrow(self.engine, &claim.as_base(), class).ok_or(Miss::Never)?;
+        let base = self.outcome.claims[index].as_base();
+        let needs = &self.engine.footprints[footprint];
+        let mut narrowed = narrow(self.engine, &base, needs).ok_or(Miss::Never)?;
         self.settle(class, template, index, &mut narrowed)?;
-        let compiled = &self.engine.classes[class];
         let claim = &mut self.outcome.claims[index];
+        let is_narrower = !Arc::ptr_eq(&claim.reqs, &narrowed.reqs);
         claim.reqs = narrowed.reqs;
         claim.types = narrowed.types;
         let count = claim.pods.len();
-        claim.take(pod, compiled);
+        claim.take(pod, &self.engine.footprints[footprint]);
         self.move_claim(index, count);
-        self.record(class, index);
+        self.record(class, index, is_narrower);
         Ok(())
     }
 
     fn open_claim(&mut self, pod: usize, class: ClassId) -> bool {
         let index = self.outcome.claims.len();
+        let footprint = self.known(class).footprint;
         for template in 0..self.engine.templates.len() {
-            let Fresh::Fits { reqs, types } = fresh(self.engine, class, template) else {
+            let Fresh::Fits { reqs, types } = fresh(self.engine, footprint, template) else {
                 continue;
             };
             let mut narrowed = Narrowed {
-                reqs: reqs.clone(),
+                reqs: Arc::clone(reqs),
                 types: types.clone(),
             };
             let limits = &self.outcome.limits[template];
@@ -348,10 +441,11 @@ impl Run<'_, '_, '_> {
             let Narrowed { reqs, types } = narrowed;
             self.outcome.limits[template].take(self.engine, template, &types);
             let mut claim = Claim::new(template, reqs, types, &self.engine.universe);
-            claim.take(pod, &self.engine.classes[class]);
+            claim.take(pod, &self.engine.footprints[footprint]);
             self.outcome.claims.push(claim);
             self.by_count.entry(1).or_default().insert(index);
-            self.record(class, index);
+            self.open.insert(index);
+            self.record(class, index, true);
             return true;
         }
         false
@@ -366,7 +460,7 @@ impl Run<'_, '_, '_> {
         index: usize,
         narrowed: &mut Narrowed,
     ) -> Result<(), Miss> {
-        let Some(topology) = self.topology.as_ref().filter(|t| t.restricts(class)) else {
+        let Some(topology) = self.restricting(class) else {
             return Ok(());
         };
         let target = Target::Claim {
@@ -377,7 +471,7 @@ impl Run<'_, '_, '_> {
             Ok(narrowings) => narrowings,
             Err(refusal) => {
                 let miss = if refusal.for_good {
-                    Miss::Never
+                    Miss::Barred
                 } else {
                     Miss::NotNow
                 };
@@ -386,12 +480,15 @@ impl Run<'_, '_, '_> {
             }
         };
         for narrowing in narrowings {
-            let mut reqs = narrowed.reqs.clone();
+            let mut reqs = Arc::clone(&narrowed.reqs);
             let mut changed = Bits::default();
             for (key, req) in &narrowing {
-                if reqs.narrow(*key, req) {
+                if ReqSet::narrow_shared(&mut reqs, *key, req) {
                     changed.insert(*key);
                 }
+            }
+            if !changed.any() {
+                return Ok(());
             }
             let mut types = narrowed.types.clone();
             filter_types(self.engine, template, &reqs, &changed, &mut types);
@@ -403,9 +500,12 @@ impl Run<'_, '_, '_> {
         Err(Miss::NotNow)
     }
 
-    fn record(&mut self, class: ClassId, index: usize) {
+    fn record(&mut self, class: ClassId, index: usize, is_narrower: bool) {
         if let Some(topology) = &mut self.topology {
             let reqs = &self.outcome.claims[index].reqs;
+            if is_narrower {
+                topology.note_claim(self.engine, index, reqs);
+            }
             topology.record(self.engine, class, Target::Claim { index, reqs });
         }
     }

@@ -18,7 +18,7 @@ pub(crate) struct Template<'a> {
     pub(crate) pool: &'a NodePool,
     /// Index of its catalogue.
     pub(crate) catalog: usize,
-    pub(crate) reqs: ReqSet,
+    pub(crate) reqs: Arc<ReqSet>,
     /// Instance types that the pool alone leaves, offered now.
     pub(crate) types: Bits,
     /// Instance types by the `DaemonSet` pods that will run on them.
@@ -83,7 +83,7 @@ impl<'a> Template<'a> {
         Self {
             pool,
             catalog: catalog_index,
-            reqs,
+            reqs: Arc::new(reqs),
             types,
             groups,
         }

@@ -403,7 +403,7 @@ pub(crate) fn verdict(world: &World, placement: &Placement) -> Verdict {
         on_hosts[number(node.as_str())] = indexes(keys);
     }
     let claims = placement.new_claims.iter().map(|claim| {
-        let asked = Requirements::from_specs(&claim.requirements);
+        let asked = Requirements::from_specs(claim.requirements.iter());
         let mut options = Vec::new();
         for (size, description) in world.sizes.iter().enumerate() {
             for &(zone, spot, _, available) in &description.offerings {

@@ -7,7 +7,7 @@ use crate::model::{AffinityTerm, LabelSelector, PodShape, SpreadConstraint, Tole
 use crate::requirements::RequirementSpec;
 
 use super::super::bits::Bits;
-use super::super::class::ClassId;
+use super::super::class::Class;
 use super::super::compiled::ReqSet;
 use super::super::engine::NodeBase;
 use super::super::universe::{KeyId, Universe};
@@ -67,7 +67,7 @@ pub(crate) struct Group {
     pub(crate) domains: Bits,
     /// Pods on nodes.
     pub(crate) base: Counts,
-    /// Whether pods of a class are counted, by class.
+    /// Whether pods are counted, by label set.
     matches: Vec<Option<bool>>,
 }
 
@@ -77,27 +77,66 @@ pub(crate) struct Counts {
     /// By value of the key.
     pub(crate) values: Vec<u32>,
     /// By node, for the host name.
-    pub(crate) nodes: Vec<u32>,
+    pub(crate) nodes: Hosts,
     /// By claim, for the host name.
-    pub(crate) claims: Vec<u32>,
+    pub(crate) claims: Hosts,
+}
+
+/// Pods by host, and the hosts on which there are some, many, too many.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Hosts {
+    counts: Vec<u32>,
+    /// Hosts with a pod.
+    pub(crate) occupied: Bits,
+    /// Hosts with as many pods as the group's skew.
+    pub(crate) full: Bits,
+    /// Hosts with more.
+    pub(crate) over: Bits,
 }
 
 impl Counts {
-    pub(crate) fn claim(&self, index: usize) -> u32 {
-        self.claims.get(index).copied().unwrap_or(0)
-    }
-
-    pub(crate) fn add_claim(&mut self, index: usize) {
-        if index >= self.claims.len() {
-            self.claims.resize(index + 1, 0);
-        }
-        self.claims[index] += 1;
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
-        [&self.values, &self.nodes, &self.claims]
-            .iter()
-            .all(|c| c.iter().all(|&n| n == 0))
+        let hosts = self.nodes.occupied.any() || self.claims.occupied.any();
+        !hosts && self.values.iter().all(|&count| count == 0)
+    }
+}
+
+impl Hosts {
+    pub(crate) fn count(&self, host: usize) -> u32 {
+        self.counts.get(host).copied().unwrap_or(0)
+    }
+
+    /// Sets a host's count; `skew` is the group's.
+    pub(crate) fn set(&mut self, host: usize, count: u32, skew: u32) {
+        if host >= self.counts.len() {
+            self.counts.resize(host + 1, 0);
+        }
+        self.counts[host] = count;
+        let mark = |bits: &mut Bits, on: bool| {
+            if on {
+                bits.insert(host);
+            } else {
+                bits.remove(host);
+            }
+        };
+        mark(&mut self.occupied, count > 0);
+        mark(&mut self.full, count >= skew);
+        mark(&mut self.over, count > skew);
+    }
+}
+
+impl Kind {
+    /// Most pods that a host may have more than an empty one.
+    pub(crate) fn host_skew(self) -> u32 {
+        match self {
+            Self::Spread { max_skew, .. } => u32::try_from(max_skew).unwrap_or(0),
+            Self::Affinity | Self::AntiAffinity | Self::Inverse => 1,
+        }
+    }
+
+    /// Whether a place outside all domains is fine.
+    pub(crate) fn takes_unlabelled(self) -> bool {
+        matches!(self, Self::AntiAffinity | Self::Inverse)
     }
 }
 
@@ -184,11 +223,12 @@ impl Group {
     }
 
     /// Whether pods of the class are counted; remembered.
-    pub(crate) fn matches(&mut self, class: ClassId, shape: &PodShape) -> bool {
-        if class >= self.matches.len() {
-            self.matches.resize(class + 1, None);
+    pub(crate) fn matches(&mut self, class: &Class) -> bool {
+        let set = class.label_set;
+        if set >= self.matches.len() {
+            self.matches.resize(set + 1, None);
         }
-        *self.matches[class].get_or_insert_with(|| self.def.counts(shape))
+        *self.matches[set].get_or_insert_with(|| self.def.counts(&class.shape))
     }
 
     /// Whether a node counts.

@@ -34,6 +34,27 @@ pub(crate) struct Topology {
     inverse_of_nodes: Option<Vec<GroupId>>,
     /// Groups that a class owns: (what restricts it, what it restricts others by).
     owned: BTreeMap<ClassId, (Vec<GroupId>, Vec<GroupId>)>,
+    /// Nodes by label value, for the keys of groups.
+    node_columns: BTreeMap<KeyId, Column>,
+}
+
+/// Nodes or claims by the values that a label can have there.
+#[derive(Debug)]
+struct Column {
+    key: KeyId,
+    values: Vec<Bits>,
+    /// The label can have none of them.
+    unlabelled: Bits,
+}
+
+impl Column {
+    fn new(key: KeyId, universe: &Universe) -> Self {
+        Self {
+            key,
+            values: vec![Bits::default(); universe.value_count(key)],
+            unlabelled: Bits::default(),
+        }
+    }
 }
 
 impl Topology {
@@ -125,6 +146,21 @@ impl Engine<'_> {
         groups
     }
 
+    /// Fills the column of a key with the nodes.
+    fn index_nodes(&mut self, key: KeyId) {
+        if self.nodes.is_empty() || self.topology.node_columns.contains_key(&key) {
+            return;
+        }
+        let mut column = Column::new(key, &self.universe);
+        for (index, base) in self.nodes.iter().enumerate() {
+            match base.label(key) {
+                Label::Known(value) => column.values[value].insert(index),
+                Label::Absent | Label::Unnamed => column.unlabelled.insert(index),
+            }
+        }
+        self.topology.node_columns.insert(key, column);
+    }
+
     fn group(&mut self, def: GroupDef) -> GroupId {
         if let Some(&group) = self.topology.by_def.get(&def) {
             return group;
@@ -175,7 +211,7 @@ impl Engine<'_> {
         domains: &mut Bits,
     ) {
         let catalog = &self.catalogs[template.catalog];
-        let mut reqs = template.reqs.clone();
+        let mut reqs = ReqSet::clone(&template.reqs);
         for (key, req) in term.iter() {
             reqs.narrow(key, req);
         }
@@ -202,15 +238,7 @@ impl Engine<'_> {
         let key = group.def.key;
         let mut counts = Counts {
             values: vec![0; self.universe.value_count(key)],
-            nodes: vec![
-                0;
-                if key == self.universe.hostname {
-                    self.nodes.len()
-                } else {
-                    0
-                }
-            ],
-            claims: Vec::new(),
+            ..Counts::default()
         };
         // Many pods share a shape, so what is learnt about one is kept by its address.
         let mut known: BTreeMap<usize, bool> = BTreeMap::new();
@@ -226,7 +254,7 @@ impl Engine<'_> {
                         .or_insert_with(|| self.counts_pod(group, pod))
             });
             let number = u32::try_from(number.count()).unwrap_or(u32::MAX);
-            self.add(group, &mut counts, index, |count| *count += number);
+            self.add(group, &mut counts, index, i64::from(number));
         }
         group.base = counts;
     }
@@ -244,11 +272,16 @@ impl Engine<'_> {
     }
 
     /// Changes the count of a node's domain.
-    fn add(&self, group: &Group, counts: &mut Counts, node: usize, change: impl FnOnce(&mut u32)) {
+    fn add(&self, group: &Group, counts: &mut Counts, node: usize, change: i64) {
+        let changed = |count: u32| {
+            let sum = i64::from(count).saturating_add(change).max(0);
+            u32::try_from(sum).unwrap_or(u32::MAX)
+        };
         if group.def.key == self.universe.hostname {
-            change(&mut counts.nodes[node]);
+            let count = changed(counts.nodes.count(node));
+            counts.nodes.set(node, count, group.def.kind.host_skew());
         } else if let Label::Known(value) = self.nodes[node].label(group.def.key) {
-            change(&mut counts.values[value]);
+            counts.values[value] = changed(counts.values[value]);
         }
     }
 
@@ -257,9 +290,7 @@ impl Engine<'_> {
         for &(node, pod) in leaving {
             let here = group.includes_node(&self.nodes[node]);
             if here && counted(pod) && self.counts_pod(group, pod) {
-                self.add(group, counts, node, |count| {
-                    *count = count.saturating_sub(1);
-                });
+                self.add(group, counts, node, -1);
             }
         }
     }

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::group::{Counts, Group, Kind};
-use super::{Engine, GroupId};
+use smallvec::{SmallVec, smallvec};
+
+use super::group::{Counts, Group, Hosts, Kind};
+use super::{Column, Engine, GroupId};
 use crate::explain::Reason;
 use crate::model::Pod;
 use crate::scheduling::bits::Bits;
@@ -35,22 +37,40 @@ pub(crate) struct Refusal {
 }
 
 /// Requirements that put a claim into allowed domains.
-pub(crate) type Narrowing = Vec<(KeyId, Arc<Req>)>;
+pub(crate) type Narrowing = SmallVec<[(KeyId, Arc<Req>); 2]>;
+/// Alternatives of them, best first.
+pub(crate) type Narrowings = SmallVec<[Narrowing; 4]>;
 
 /// Counts of one run.
 #[derive(Debug)]
 pub(crate) struct TopologyRun {
-    counts: BTreeMap<GroupId, Counts>,
-    classes: BTreeMap<ClassId, ClassTopology>,
+    /// By group; `None` for groups that do not matter to the run.
+    counts: Vec<Option<Counts>>,
+    /// By class.
+    classes: Vec<Option<ClassTopology>>,
+    /// Open claims by label value, for the keys of groups.
+    claims: Vec<Column>,
 }
 
 /// Groups that matter to a class.
 #[derive(Debug, Default)]
 struct ClassTopology {
     /// Groups that restrict it.
-    consult: Vec<GroupId>,
+    consult: Vec<Consult>,
     /// Groups that count it.
     record: Vec<GroupId>,
+}
+
+/// How a group restricts a class.
+#[derive(Debug)]
+struct Consult {
+    group: GroupId,
+    /// It counts pods of the class.
+    own: bool,
+    /// Domains that the class's own selectors allow.
+    eligible: Bits,
+    /// Position of the key's column of claims; unused for the host name.
+    column: usize,
 }
 
 /// Which domains a group allows on a claim.
@@ -58,8 +78,8 @@ enum Allowed {
     Any,
     Values {
         values: Bits,
-        /// The claim must be in one of them, by preference in this order of counts.
-        one_by: Option<Vec<u32>>,
+        /// The claim must be in one of them, by preference in the order of the group's counts.
+        is_one: bool,
     },
 }
 
@@ -71,55 +91,144 @@ impl TopologyRun {
         classes: &BTreeSet<ClassId>,
         leaving: &[(usize, &Pod)],
     ) -> Option<Self> {
-        let mut restricting: BTreeMap<ClassId, Vec<GroupId>> = BTreeMap::new();
-        let mut inverse: BTreeMap<ClassId, Vec<GroupId>> = BTreeMap::new();
+        let mut owned: BTreeMap<ClassId, (Vec<GroupId>, Vec<GroupId>)> = BTreeMap::new();
         let mut live: BTreeSet<GroupId> = engine.inverse_of_nodes().into_iter().collect();
         let mut all_inverse = live.clone();
         for &class in classes {
             let (own, others) = engine.owned_groups(class);
             live.extend(own.iter().chain(&others));
             all_inverse.extend(&others);
-            restricting.insert(class, own);
-            inverse.insert(class, others);
+            owned.insert(class, (own, others));
         }
         if live.is_empty() {
             return None;
         }
         let mut run = Self {
-            counts: BTreeMap::new(),
-            classes: BTreeMap::new(),
+            counts: Vec::new(),
+            classes: Vec::new(),
+            claims: Vec::new(),
         };
+        run.counts
+            .resize_with(engine.topology.groups.len(), || None);
         for &id in &live {
-            let group = &engine.topology.groups[id];
-            let mut counts = group.base.clone();
-            engine.uncount(group, &mut counts, leaving);
-            run.counts.insert(id, counts);
+            run.add_group(engine, id, leaving);
         }
-        for &class in classes {
-            let shape = Arc::clone(&engine.classes[class].shape);
+        run.classes.resize_with(engine.classes.len(), || None);
+        for (class, (own, others)) in owned {
             let mut topology = ClassTopology {
-                consult: restricting.remove(&class).unwrap_or_default(),
-                record: inverse.remove(&class).unwrap_or_default(),
+                record: others,
+                ..ClassTopology::default()
             };
+            let mut consult = own;
             for &id in &live {
-                if engine.topology.groups[id].matches(class, &shape) {
+                if engine.topology.groups[id].matches(&engine.classes[class]) {
                     if all_inverse.contains(&id) {
-                        topology.consult.push(id);
+                        consult.push(id);
                     } else {
                         topology.record.push(id);
                     }
                 }
             }
-            run.classes.insert(class, topology);
+            topology.consult = consult
+                .into_iter()
+                .map(|id| run.consult(engine, id, class))
+                .collect();
+            run.classes[class] = Some(topology);
         }
         Some(run)
     }
 
+    fn add_group(&mut self, engine: &mut Engine<'_>, id: GroupId, leaving: &[(usize, &Pod)]) {
+        let group = &engine.topology.groups[id];
+        let mut counts = group.base.clone();
+        engine.uncount(group, &mut counts, leaving);
+        self.counts[id] = Some(counts);
+        let key = group.def.key;
+        if key != engine.universe.hostname {
+            engine.index_nodes(key);
+            if !self.claims.iter().any(|column| column.key == key) {
+                self.claims.push(Column::new(key, &engine.universe));
+            }
+        }
+    }
+
+    fn consult(&self, engine: &mut Engine<'_>, id: GroupId, class: ClassId) -> Consult {
+        let own = engine.topology.groups[id].matches(&engine.classes[class]);
+        let group = &engine.topology.groups[id];
+        let mut eligible = group.domains.clone();
+        if let Some(strict) = engine.classes[class].strict.get(group.def.key) {
+            eligible.and_assign(&strict.bits);
+        }
+        let is_column = |column: &Column| column.key == group.def.key;
+        Consult {
+            group: id,
+            own,
+            eligible,
+            column: self.claims.iter().position(is_column).unwrap_or(usize::MAX),
+        }
+    }
+
     /// Whether a constraint restricts the class.
     pub(crate) fn restricts(&self, class: ClassId) -> bool {
-        self.classes
-            .get(&class)
-            .is_some_and(|topology| !topology.consult.is_empty())
+        !self.consulted(class).is_empty()
+    }
+
+    fn consulted(&self, class: ClassId) -> &[Consult] {
+        let topology = self.classes.get(class).and_then(Option::as_ref);
+        topology.map_or(&[], |topology| &topology.consult)
+    }
+
+    fn counts(&self, id: GroupId) -> &Counts {
+        self.counts[id]
+            .as_ref()
+            .expect("groups that restrict or count a class of the run are live")
+    }
+
+    /// Drops nodes that some group forbids.
+    pub(crate) fn keep_nodes(&self, engine: &Engine<'_>, class: ClassId, mask: &mut Bits) {
+        for consult in self.consulted(class) {
+            let group = &engine.topology.groups[consult.group];
+            let counts = self.counts(consult.group);
+            if group.def.key == engine.universe.hostname {
+                keep_hosts(group, consult, counts, &counts.nodes, mask);
+            } else if let Some(column) = engine.topology.node_columns.get(&group.def.key) {
+                // A node may be in a domain that no new machine can be in.
+                let everywhere = Bits::all(column.values.len());
+                keep_domains(group, consult, counts, (&everywhere, column), mask);
+            }
+        }
+    }
+
+    /// Drops claims that some group forbids.
+    pub(crate) fn keep_claims(&self, engine: &Engine<'_>, class: ClassId, mask: &mut Bits) {
+        for consult in self.consulted(class) {
+            let group = &engine.topology.groups[consult.group];
+            let counts = self.counts(consult.group);
+            if group.def.key == engine.universe.hostname {
+                keep_hosts(group, consult, counts, &counts.claims, mask);
+            } else {
+                let column = &self.claims[consult.column];
+                keep_domains(group, consult, counts, (&consult.eligible, column), mask);
+            }
+        }
+    }
+
+    /// Takes note of where a claim can land, after it was opened or narrowed.
+    pub(crate) fn note_claim(&mut self, engine: &Engine<'_>, index: usize, reqs: &ReqSet) {
+        for column in &mut self.claims {
+            let req = reqs.get(column.key);
+            let is_open = req.is_none() && engine.universe.is_well_known(column.key);
+            if req.is_none() && !is_open {
+                column.unlabelled.insert(index);
+            }
+            for (value, claims) in column.values.iter_mut().enumerate() {
+                if req.map_or(is_open, |req| req.has(Some(value))) {
+                    claims.insert(index);
+                } else {
+                    claims.remove(index);
+                }
+            }
+        }
     }
 
     /// The ways to put a pod of the class on the target, best first. On a node there is only one,
@@ -129,28 +238,35 @@ impl TopologyRun {
         engine: &Engine<'_>,
         class: ClassId,
         target: Target<'_>,
-    ) -> Result<Vec<Narrowing>, Refusal> {
-        let mut by_key: BTreeMap<KeyId, (Bits, Option<Vec<u32>>)> = BTreeMap::new();
-        for &id in &self.classes[&class].consult {
-            let group = &engine.topology.groups[id];
-            let allowed = self.allowed(engine, id, class, target)?;
-            let Allowed::Values { values, one_by } = allowed else {
+    ) -> Result<Narrowings, Refusal> {
+        // By key: allowed values, and the group whose counts order them.
+        let mut by_key: SmallVec<[(KeyId, Bits, Option<GroupId>); 2]> = SmallVec::new();
+        for consult in self.consulted(class) {
+            let group = &engine.topology.groups[consult.group];
+            let allowed = self.allowed(engine, consult, target)?;
+            let Allowed::Values { values, is_one } = allowed else {
                 continue;
             };
-            let entry = by_key
-                .entry(group.def.key)
-                .or_insert_with(|| (values.clone(), None));
-            entry.0.and_assign(&values);
-            entry.1 = entry.1.take().or(one_by);
-            if !entry.0.any() {
+            let key = group.def.key;
+            let position = match by_key.binary_search_by_key(&key, |(key, ..)| *key) {
+                Ok(position) => position,
+                Err(position) => {
+                    by_key.insert(position, (key, values.clone(), None));
+                    position
+                }
+            };
+            let (_, kept, ordering) = &mut by_key[position];
+            kept.and_assign(&values);
+            *ordering = ordering.or(is_one.then_some(consult.group));
+            if !kept.any() {
                 return Err(refusal(engine, group, false));
             }
         }
-        let mut narrowings = vec![Narrowing::new()];
-        for (key, (values, one_by)) in by_key {
-            let options: Vec<Arc<Req>> = match one_by {
-                None => vec![Arc::new(Req::one_of(values))],
-                Some(counts) => one_each(engine, key, &values, &counts),
+        let mut narrowings: Narrowings = smallvec![Narrowing::new()];
+        for (key, values, ordering) in by_key {
+            let options: SmallVec<[Arc<Req>; 4]> = match ordering {
+                None => smallvec![Arc::new(Req::one_of(values))],
+                Some(group) => one_each(engine, key, &values, &self.counts(group).values),
             };
             narrowings = narrowings
                 .iter()
@@ -170,68 +286,101 @@ impl TopologyRun {
     fn allowed(
         &self,
         engine: &Engine<'_>,
-        id: GroupId,
-        class: ClassId,
+        consult: &Consult,
         target: Target<'_>,
     ) -> Result<Allowed, Refusal> {
-        let group = &engine.topology.groups[id];
-        let counts = &self.counts[&id];
+        let group = &engine.topology.groups[consult.group];
+        let counts = self.counts(consult.group);
         if group.def.key == engine.universe.hostname {
-            return on_host(engine, group, counts, class, target);
+            return on_host(engine, group, counts, consult.own, target);
         }
         let key = group.def.key;
-        let strict = engine.classes[class].strict.get(key);
-        let asked = |value: ValueId| strict.is_none_or(|req| req.has(Some(value)));
-        let eligible: Vec<ValueId> = group.domains.iter().filter(|&value| asked(value)).collect();
-        let empty_is_fine = matches!(group.def.kind, Kind::AntiAffinity | Kind::Inverse);
-        let here: Vec<ValueId> = match target {
+        let empty_is_fine = group.def.kind.takes_unlabelled();
+        let here: Bits = match target {
             Target::Node(node) => match engine.nodes[node].label(key) {
-                Label::Known(value) => vec![value],
+                Label::Known(value) => {
+                    let mut bits = Bits::default();
+                    bits.insert(value);
+                    bits
+                }
                 _ if empty_is_fine => return Ok(Allowed::Any),
                 _ => return Err(refusal(engine, group, true)),
             },
             Target::Claim { reqs, .. } => match reqs.get(key) {
-                Some(req) => eligible
-                    .iter()
-                    .copied()
-                    .filter(|&v| req.has(Some(v)))
-                    .collect(),
-                None if engine.universe.is_well_known(key) => eligible.clone(),
+                Some(req) => consult.eligible.and(&req.bits),
+                None if engine.universe.is_well_known(key) => consult.eligible.clone(),
                 None if empty_is_fine => return Ok(Allowed::Any),
                 None => return Err(refusal(engine, group, true)),
             },
         };
-        let (values, one) = choose(engine, group, counts, class, &eligible, &here);
+        let (values, is_one) = choose(group, consult, counts, &here);
         if !values.any() {
             return Err(refusal(engine, group, empty_is_fine));
         }
-        let one_by = one.then(|| counts.values.clone());
         Ok(match target {
             Target::Node(_) => Allowed::Any,
-            Target::Claim { .. } => Allowed::Values { values, one_by },
+            Target::Claim { .. } => Allowed::Values { values, is_one },
         })
     }
 
     /// Counts a pod that was placed; `reqs` are the claim's after narrowing.
     pub(crate) fn record(&mut self, engine: &Engine<'_>, class: ClassId, target: Target<'_>) {
-        let Some(topology) = self.classes.get(&class) else {
+        let Some(topology) = self.classes.get(class).and_then(Option::as_ref) else {
             return;
         };
         for id in &topology.record {
             let group = &engine.topology.groups[*id];
-            let Some(counts) = self.counts.get_mut(id) else {
+            let Some(counts) = &mut self.counts[*id] else {
                 continue;
             };
             match target {
                 Target::Node(node) => {
                     if group.includes_node(&engine.nodes[node]) {
-                        engine.add(group, counts, node, |count| *count += 1);
+                        engine.add(group, counts, node, 1);
                     }
                 }
                 Target::Claim { index, reqs } => record_claim(engine, group, counts, index, reqs),
             }
         }
     }
+}
+
+/// Drops hosts that a group forbids.
+fn keep_hosts(group: &Group, consult: &Consult, counts: &Counts, hosts: &Hosts, mask: &mut Bits) {
+    match group.def.kind {
+        Kind::AntiAffinity | Kind::Inverse => mask.and_not_assign(&hosts.occupied),
+        Kind::Spread { .. } if consult.own => mask.and_not_assign(&hosts.full),
+        Kind::Spread { .. } => mask.and_not_assign(&hosts.over),
+        Kind::Affinity if consult.own && counts.is_empty() => {}
+        Kind::Affinity => mask.and_assign(&hosts.occupied),
+    }
+}
+
+/// Drops targets that are in no domain that a group allows.
+fn keep_domains(
+    group: &Group,
+    consult: &Consult,
+    counts: &Counts,
+    (here, column): (&Bits, &Column),
+    mask: &mut Bits,
+) {
+    let eligible = || consult.eligible.iter();
+    let is_first = group.def.kind == Kind::Affinity
+        && consult.own
+        && eligible().all(|value| counts.values[value] == 0);
+    let values = if is_first {
+        here.clone()
+    } else {
+        choose(group, consult, counts, here).0
+    };
+    let targets = values.iter().map(|value| &column.values[value]);
+    let unlabelled = group
+        .def
+        .kind
+        .takes_unlabelled()
+        .then_some(&column.unlabelled);
+    let all: SmallVec<[&Bits; 8]> = targets.chain(unlabelled).collect();
+    mask.and_any(&all);
 }
 
 fn record_claim(
@@ -245,61 +394,49 @@ fn record_claim(
         return;
     }
     if group.def.key == engine.universe.hostname {
-        counts.add_claim(index);
+        let count = counts.claims.count(index) + 1;
+        counts.claims.set(index, count, group.def.kind.host_skew());
         return;
     }
-    let req = reqs.get(group.def.key);
-    let possible: Vec<ValueId> = group
-        .domains
-        .iter()
-        .filter(|&v| req.is_none_or(|req| req.has(Some(v))))
-        .collect();
+    let possible = match reqs.get(group.def.key) {
+        Some(req) => group.domains.and(&req.bits),
+        None => group.domains.clone(),
+    };
     // Repulsion holds wherever the claim may still land; attraction and spread only count where
     // it is sure to land.
     let everywhere = matches!(group.def.kind, Kind::AntiAffinity | Kind::Inverse);
-    if everywhere || possible.len() == 1 {
-        for value in possible {
+    if everywhere || possible.count() == 1 {
+        for value in possible.iter() {
             counts.values[value] += 1;
         }
     }
 }
 
-/// Allowed values of a key other than the host name, and whether exactly one must be chosen.
-fn choose(
-    engine: &Engine<'_>,
-    group: &Group,
-    counts: &Counts,
-    class: ClassId,
-    eligible: &[ValueId],
-    here: &[ValueId],
-) -> (Bits, bool) {
+/// Allowed values of those that are possible `here`, for a key other than the host name, and
+/// whether exactly one must be chosen.
+fn choose(group: &Group, consult: &Consult, counts: &Counts, here: &Bits) -> (Bits, bool) {
     let count = |value: ValueId| counts.values[value];
     let pick = |allowed: &dyn Fn(ValueId) -> bool| {
-        let mut bits = Bits::none(engine.universe.value_count(group.def.key));
-        for &value in here.iter().filter(|&&value| allowed(value)) {
-            bits.insert(value);
+        let mut bits = here.clone();
+        for value in here.iter().filter(|&value| !allowed(value)) {
+            bits.remove(value);
         }
         bits
     };
-    let shape = &engine.classes[class].shape;
+    let eligible = &consult.eligible;
     match group.def.kind {
         Kind::AntiAffinity | Kind::Inverse => (pick(&|value| count(value) == 0), false),
         Kind::Spread {
             max_skew,
             min_domains,
         } => {
-            let least = eligible
-                .iter()
-                .map(|&value| count(value))
-                .min()
-                .unwrap_or(0);
+            let least = eligible.iter().map(count).min().unwrap_or(0);
             let wanted = usize::try_from(min_domains.unwrap_or(0)).unwrap_or(0);
-            let least = if eligible.len() < wanted { 0 } else { least };
-            let own = u32::from(group.def.counts(shape));
+            let least = if eligible.count() < wanted { 0 } else { least };
+            let own = u32::from(consult.own);
             let most = i64::from(max_skew) + i64::from(least);
-            let fits = |value| {
-                eligible.contains(&value) && i64::from(count(value)) + i64::from(own) <= most
-            };
+            let fits =
+                |value| eligible.get(value) && i64::from(count(value)) + i64::from(own) <= most;
             (pick(&fits), true)
         }
         Kind::Affinity => {
@@ -307,9 +444,9 @@ fn choose(
             if populated.any() {
                 return (populated, false);
             }
-            let reachable = eligible.iter().any(|&value| count(value) > 0);
-            if group.def.counts(shape) && !reachable {
-                return (pick(&|_| true), true);
+            let reachable = eligible.iter().any(|value| count(value) > 0);
+            if consult.own && !reachable {
+                return (here.clone(), true);
             }
             (populated, false)
         }
@@ -321,28 +458,21 @@ fn on_host(
     engine: &Engine<'_>,
     group: &Group,
     counts: &Counts,
-    class: ClassId,
+    own: bool,
     target: Target<'_>,
 ) -> Result<Allowed, Refusal> {
     let count = match target {
-        Target::Node(node) => counts.nodes[node],
-        Target::Claim { index, .. } => counts.claim(index),
+        Target::Node(node) => counts.nodes.count(node),
+        Target::Claim { index, .. } => counts.claims.count(index),
     };
-    let shape = &engine.classes[class].shape;
     let (allowed, for_good) = match group.def.kind {
         Kind::AntiAffinity | Kind::Inverse => (count == 0, true),
         // The smallest host is always a new one, with no pods.
         Kind::Spread { max_skew, .. } => {
-            let own = u32::from(group.def.counts(shape));
-            (
-                i64::from(count) + i64::from(own) <= i64::from(max_skew),
-                true,
-            )
+            let after = i64::from(count) + i64::from(own);
+            (after <= i64::from(max_skew), true)
         }
-        Kind::Affinity => (
-            count > 0 || (group.def.counts(shape) && counts.is_empty()),
-            false,
-        ),
+        Kind::Affinity => (count > 0 || (own && counts.is_empty()), false),
     };
     if allowed {
         Ok(Allowed::Any)
@@ -361,8 +491,13 @@ fn refusal(engine: &Engine<'_>, group: &Group, for_good: bool) -> Refusal {
 }
 
 /// Every value by itself, emptiest first, then by name.
-fn one_each(engine: &Engine<'_>, key: KeyId, values: &Bits, counts: &[u32]) -> Vec<Arc<Req>> {
-    let mut order: Vec<ValueId> = values.iter().collect();
+fn one_each(
+    engine: &Engine<'_>,
+    key: KeyId,
+    values: &Bits,
+    counts: &[u32],
+) -> SmallVec<[Arc<Req>; 4]> {
+    let mut order: SmallVec<[ValueId; 4]> = values.iter().collect();
     order.sort_by_key(|&value| (counts[value], engine.universe.value_name(key, value)));
     let single = |value| {
         let mut bits = Bits::none(engine.universe.value_count(key));
