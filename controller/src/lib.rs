@@ -29,6 +29,8 @@ pub struct Process {
     pub metrics: Option<TcpListener>,
     /// Socket that serves `/healthz` and `/readyz`.
     pub health: Option<TcpListener>,
+    /// Where metrics are kept; absent: in a registry of the run's own.
+    pub registry: Option<controller_operator::Metrics>,
     /// Resolves when the controller is to stop: it finishes the step in hand, gives the lease
     /// back and returns.
     pub shutdown: Option<BoxFuture<'static, ()>>,

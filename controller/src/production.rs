@@ -89,6 +89,7 @@ async fn prepare(loaded: Loaded) -> anyhow::Result<(Config, Ports, Process)> {
     let process = Process {
         metrics: listen(config.metrics_port, "metrics-port").await?,
         health: listen(config.health_probe_port, "health-probe-port").await?,
+        registry: None,
         shutdown: Some(termination().context("cannot handle signals")?.boxed()),
     };
     Ok((config, ports, process))

@@ -40,9 +40,13 @@ impl Drop for Tasks {
     }
 }
 
-pub(crate) async fn run(config: Config, ports: Ports, process: Process) -> anyhow::Result<()> {
+pub(crate) async fn run(
+    config: Config,
+    ports: Ports,
+    mut process: Process,
+) -> anyhow::Result<()> {
     let shutdown = Shutdown::new();
-    let metrics = Metrics::new();
+    let metrics = process.registry.take().unwrap_or_default();
     let health = Health::new();
     let mut tasks = Tasks {
         ports: ports.clone(),
