@@ -55,10 +55,15 @@ impl Requirement {
     /// Reads a requirement as written. A bound whose value is no integer allows nothing, because
     /// validation has refused it before.
     pub fn from_spec(spec: &RequirementSpec) -> Self {
+        Self::from_spec_of(&spec.key, spec)
+    }
+
+    /// The same for the key that the spec's key means.
+    pub(crate) fn from_spec_of(key: &str, spec: &RequirementSpec) -> Self {
         let values = || {
             spec.values
                 .iter()
-                .map(|v| crate::labels::canonical_value(&spec.key, v))
+                .map(|v| crate::labels::canonical_value(key, v))
         };
         let bound = || {
             spec.values

@@ -61,11 +61,8 @@ impl Requirements {
         let mut requirements = Self::new();
         for spec in specs {
             let key = labels::canonical_key(&spec.key);
-            let spec = RequirementSpec {
-                key: Arc::clone(&key),
-                ..spec.clone()
-            };
-            requirements.add(key, Requirement::from_spec(&spec));
+            let requirement = Requirement::from_spec_of(&key, spec);
+            requirements.add(key, requirement);
         }
         requirements
     }

@@ -1,7 +1,7 @@
 //! Instance types as columns: one bit set per label value, sorted resource columns, one cell per
 //! purchasable form.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::bits::Bits;
@@ -135,10 +135,16 @@ fn offering_requirements(
 impl Catalog {
     /// Adds everything that the types mention.
     pub(crate) fn intern(types: &[InstanceType], universe: &mut Universe) {
+        // Thousands of offerings come in a handful of forms.
+        let mut forms: BTreeSet<(&Zone, CapacityType, &[RequirementSpec])> = BTreeSet::new();
         for instance_type in types {
             universe.add_requirements(&type_requirements(instance_type));
             universe.add_resources(&instance_type.capacity);
             for offering in &instance_type.offerings {
+                let specs = &offering.requirements[..];
+                if !forms.insert((&offering.zone, offering.capacity_type, specs)) {
+                    continue;
+                }
                 universe.add_requirements(&offering_requirements(
                     &offering.zone,
                     offering.capacity_type,

@@ -28,7 +28,7 @@ use bits::Bits;
 use class::ClassId;
 use engine::Engine;
 use finish::Finisher;
-use solve::{RunInput, RunPod};
+use solve::{Outcome, RunInput, RunPod};
 
 pub use placement::{
     MinValuesPolicy, NewClaim, Placement, PreferencePolicy, SchedulingInput, SchedulingOptions,
@@ -69,10 +69,15 @@ pub fn schedule_with(input: &SchedulingInput<'_>, compiled: &CompiledCatalogs) -
             .insert(engine.nodes[*node].node.name.clone(), keys);
     }
     let mut finisher = Finisher::default();
+    let mut position: Vec<Option<usize>> = Vec::with_capacity(outcome.claims.len());
     for claim in &outcome.claims {
         match finisher.claim(&engine, claim, pods) {
-            Ok(new) => placement.new_claims.push(new),
+            Ok(new) => {
+                position.push(Some(placement.new_claims.len()));
+                placement.new_claims.push(new);
+            }
             Err(reason) => {
+                position.push(None);
                 let pool = engine.templates[claim.template].pool.name.clone();
                 for &index in &claim.pods {
                     let mut explanation = Explanation::default();
@@ -84,6 +89,7 @@ pub fn schedule_with(input: &SchedulingInput<'_>, compiled: &CompiledCatalogs) -
             }
         }
     }
+    placement.order = order(&outcome, &position);
     let mut by_class: BTreeMap<ClassId, Explanation> = BTreeMap::new();
     for &(index, class) in &outcome.failed {
         let explanation = by_class
@@ -94,6 +100,27 @@ pub fn schedule_with(input: &SchedulingInput<'_>, compiled: &CompiledCatalogs) -
             .insert(pods[index].pod.key.clone(), explanation.clone());
     }
     placement
+}
+
+/// The steps of a run as positions in its answer; claims that were dropped have none.
+fn order(outcome: &Outcome, position: &[Option<usize>]) -> Vec<(usize, usize)> {
+    let mut taken = vec![0; outcome.claims.len()];
+    let mut settled = Vec::with_capacity(outcome.steps.len());
+    let mut rest = Vec::new();
+    for step in &outcome.steps {
+        let among = taken[step.claim];
+        taken[step.claim] += 1;
+        if let Some(claim) = position[step.claim] {
+            let order = if step.is_settled {
+                &mut settled
+            } else {
+                &mut rest
+            };
+            order.push((claim, among));
+        }
+    }
+    settled.append(&mut rest);
+    settled
 }
 
 /// The pods that need a place now: pending ones, and those that would be created anew when nodes

@@ -76,6 +76,10 @@ pub struct Placement {
     pub existing: BTreeMap<NodeName, Vec<PodKey>>,
     /// Claims to create, in the order they were opened.
     pub new_claims: Vec<NewClaim>,
+    /// Every pod of a new claim as (claim, pod among those of the claim), in an order in which
+    /// `kube-scheduler` may bind them one by one once the nodes are there: pods whose domain
+    /// counts for others in the order of decision, then the rest.
+    pub order: Vec<(usize, usize)>,
     /// Pods without a place, each with its reasons.
     pub unschedulable: BTreeMap<PodKey, Explanation>,
     /// The step budget ran out; the rest of the pods is to be tried in the next pass.

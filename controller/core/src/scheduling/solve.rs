@@ -43,12 +43,23 @@ pub(crate) struct RunInput<'p> {
 pub(crate) struct Outcome {
     pub(crate) existing: BTreeMap<usize, Vec<usize>>,
     pub(crate) claims: Vec<Claim>,
+    /// Pods on claims in the order in which they were placed.
+    pub(crate) steps: Vec<Step>,
     /// Pods without a place, with the class in its most relaxed form.
     pub(crate) failed: Vec<(usize, ClassId)>,
     pub(crate) limits: Vec<Limits>,
     /// Why topology last refused a class.
     pub(crate) refusals: BTreeMap<ClassId, Reason>,
     pub(crate) out_of_steps: bool,
+}
+
+/// A pod was placed on a claim.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Step {
+    pub(crate) pod: usize,
+    pub(crate) claim: usize,
+    /// Its domain was certain, so that it counts for the pods after it.
+    pub(crate) is_settled: bool,
 }
 
 /// What a run knows about a class.
@@ -416,7 +427,7 @@ impl Run<'_, '_, '_> {
         let count = claim.pods.len();
         claim.take(pod, &self.engine.footprints[footprint]);
         self.move_claim(index, count);
-        self.record(class, index, is_narrower);
+        self.record(pod, class, index, is_narrower);
         Ok(())
     }
 
@@ -445,7 +456,7 @@ impl Run<'_, '_, '_> {
             self.outcome.claims.push(claim);
             self.by_count.entry(1).or_default().insert(index);
             self.open.insert(index);
-            self.record(class, index, true);
+            self.record(pod, class, index, true);
             return true;
         }
         false
@@ -500,14 +511,21 @@ impl Run<'_, '_, '_> {
         Err(Miss::NotNow)
     }
 
-    fn record(&mut self, class: ClassId, index: usize, is_narrower: bool) {
+    fn record(&mut self, pod: usize, class: ClassId, index: usize, is_narrower: bool) {
+        let mut is_settled = false;
         if let Some(topology) = &mut self.topology {
             let reqs = &self.outcome.claims[index].reqs;
+            is_settled = topology.is_settled(reqs);
             if is_narrower {
                 topology.note_claim(self.engine, index, reqs);
             }
             topology.record(self.engine, class, Target::Claim { index, reqs });
         }
+        self.outcome.steps.push(Step {
+            pod,
+            claim: index,
+            is_settled,
+        });
     }
 
     fn move_claim(&mut self, index: usize, count: usize) {

@@ -231,6 +231,14 @@ impl TopologyRun {
         }
     }
 
+    /// Whether requirements name one domain of some key.
+    pub(crate) fn is_settled(&self, reqs: &ReqSet) -> bool {
+        self.claims.iter().any(|column| {
+            let req = reqs.get(column.key);
+            req.is_some_and(|req| !req.is_complement() && req.bits.count() == 1)
+        })
+    }
+
     /// The ways to put a pod of the class on the target, best first. On a node there is only one,
     /// without requirements.
     pub(crate) fn narrowings(
