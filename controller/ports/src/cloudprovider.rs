@@ -187,8 +187,9 @@ pub trait CloudProvider: fmt::Debug + Send + Sync {
     /// a later failure is reported by [`CloudProvider::launch_failure`].
     async fn create(&self, request: LaunchRequest) -> Result<Instance, CreateError>;
 
-    /// The failure of a creation that was accepted and went wrong later, once; the instance's
-    /// remains have been deleted. `None` while it is under way or when it succeeded.
+    /// The failure of a creation that was accepted and went wrong later. The instance's remains are
+    /// left to [`CloudProvider::delete`]: who was told and crashed is told again. `None` while it is
+    /// under way or when it succeeded.
     async fn launch_failure(&self, claim: &NodeClaimName) -> Option<CreateError>;
 
     /// Deletes an instance and all that belongs to it. `Ok` means accepted or under way: call

@@ -35,12 +35,12 @@ impl Azure {
         let (azure, asked) = (Arc::clone(self), asked.clone());
         let task = async move {
             let outcome = azure.arm.follow(operation).await;
-            azure.ended(&asked, outcome).await;
+            azure.ended(&asked, outcome);
         };
         self.spawner.spawn("azure-launch", task.boxed());
     }
 
-    async fn ended(&self, asked: &Asked, outcome: Result<(), ArmError>) {
+    fn ended(&self, asked: &Asked, outcome: Result<(), ArmError>) {
         let next = match outcome {
             Ok(()) => Launch::Accepted(None),
             // Deleted while it started: whoever deleted it knows.
@@ -50,7 +50,6 @@ impl Azure {
                     .quota
                     .withdrawn(&asked.sku, asked.offering.capacity_type);
                 let reaction = self.learn(&error, asked);
-                self.remove_remains(&asked.name).await;
                 Launch::Failed(failure(&reaction, &error))
             }
             // Nothing is known: the machine itself is asked next.
@@ -96,7 +95,7 @@ impl Azure {
         let task = async move {
             let operation = Operation::of_resource(url, STATE_POLL);
             let outcome = azure.arm.follow(operation).await;
-            azure.ended(&asked, outcome).await;
+            azure.ended(&asked, outcome);
         };
         self.spawner.spawn("azure-launch", task.boxed());
     }
@@ -139,11 +138,12 @@ impl Azure {
         if vm.is_deleting() || vm.start_failure().is_none() {
             return None;
         }
-        Some(self.fail(claim, &vm).await)
+        lock(&self.launches).remove(claim);
+        Some(self.fault(claim, &vm))
     }
 
-    /// A machine that says it failed: learns from it, removes it, and says why.
-    pub(super) async fn fail(&self, claim: &NodeClaimName, vm: &Vm) -> CreateError {
+    /// A machine that says it failed: learns from it, and says why.
+    pub(super) fn fault(&self, claim: &NodeClaimName, vm: &Vm) -> CreateError {
         let failure_text = vm.start_failure();
         let (code, text) = failure_text
             .map(|failure| (failure.code, failure.message))
@@ -174,8 +174,6 @@ impl Azure {
             ),
             None => classify(&error, vm.capacity_type() == CapacityType::Spot),
         };
-        lock(&self.launches).remove(claim);
-        self.remove_remains(&resource_name(claim.as_str())).await;
         failure(&reaction, &error)
     }
 }

@@ -9,9 +9,9 @@ use controller_core::requirements::{Operator, Requirements};
 use controller_ports::{CreateError, Instance, LaunchRequest, ProviderError};
 use http::Method;
 
-use super::Vm;
 use super::allocate::{Demand, choose};
 use super::body::{NicPlan, VmPlan, nic, tags, vm};
+use super::{Launch, Vm};
 use crate::arm::{ArmError, ServiceError, lock, versions};
 use crate::bootstrap::{NodeBootstrap, Sources, node_labels};
 use crate::class::Class;
@@ -97,8 +97,13 @@ impl Azure {
         }
         let claim = &resolved.request.claim;
         if vm.is_failed() {
-            let failure = self.fail(claim, &vm).await;
-            return Err(failure);
+            // Why, is told by the instance view only.
+            let told = self.find(resolved.name, true).await.map_err(transport)?;
+            match self.fault(claim, told.as_ref().unwrap_or(&vm)) {
+                error @ CreateError::InsufficientCapacity(_) => return Err(error),
+                // Azure took it and it failed: what follows is the same as if it had failed since.
+                error => lock(&self.launches).insert(claim.clone(), Launch::Failed(error)),
+            };
         }
         let is_known = lock(&self.launches).contains_key(claim);
         if !is_known {
