@@ -19,7 +19,10 @@ fn malformed_objects_name_the_field() {
     refused(
         &dev,
         &INFLATE.replace("memory: 1Gi", "memory: many"),
-        &["quantities must match the regular expression"],
+        &[
+            "quantities must match the regular expression",
+            "spec.template.spec.containers[0].resources.requests.memory: \"many\"",
+        ],
     );
     refused(
         &dev,

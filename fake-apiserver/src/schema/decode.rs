@@ -31,7 +31,23 @@ pub(crate) fn prune(value: &mut Value, schema: &Schema, kind: &str, builtin: boo
 enum Path<'a> {
     Root,
     Field(&'a Self, &'a str),
+    /// A key of a free map, which the Go decoder does not name.
+    Key(&'a Self, &'a str),
     Item(&'a Self, usize),
+}
+
+impl Path<'_> {
+    /// The field as the Go decoder names it: without list indices and map keys.
+    fn go_field(&self) -> String {
+        match self {
+            Self::Root => String::new(),
+            Self::Key(parent, _) | Self::Item(parent, _) => parent.go_field(),
+            Self::Field(parent, name) => {
+                let parent = parent.go_field();
+                super::join(&parent, name)
+            }
+        }
+    }
 }
 
 impl std::fmt::Display for Path<'_> {
@@ -39,7 +55,7 @@ impl std::fmt::Display for Path<'_> {
         match self {
             Self::Root => Ok(()),
             Self::Field(Self::Root, name) => f.write_str(name),
-            Self::Field(parent, name) => write!(f, "{parent}.{name}"),
+            Self::Field(parent, name) | Self::Key(parent, name) => write!(f, "{parent}.{name}"),
             Self::Item(parent, index) => write!(f, "{parent}[{index}]"),
         }
     }
@@ -111,8 +127,7 @@ impl Walk<'_> {
             match schema.field(node, name) {
                 Some(child) => {
                     if self.builtin && !node.properties.contains_key(name) {
-                        // the Go decoder names the map, not its key
-                        self.value(value, child, path);
+                        self.value(value, child, &Path::Key(path, name));
                     } else if !is_leaf(child) || self.builtin {
                         self.value(value, child, &Path::Field(path, name));
                     }
@@ -142,7 +157,10 @@ impl Walk<'_> {
             (Type::Integer, Value::Number(number)) if number.is_i64() || number.is_u64() => return,
             (Type::Quantity, Value::String(text)) => {
                 if crate::quantity::parse(text).is_none() {
-                    self.report.type_error = Some(crate::quantity::ERROR.to_owned());
+                    // upstream's text ends with the expression: the decoder keeps no path for
+                    // errors of a type's own reader, which leaves people searching
+                    let why = crate::quantity::ERROR;
+                    self.report.type_error = Some(format!("{why}: {path}: {value}"));
                 }
                 return;
             }
@@ -164,8 +182,7 @@ impl Walk<'_> {
             Value::Object(_) => "object",
         };
         let kind = self.kind;
-        // Go names the field without list indices and map keys
-        let field = field_path(&path.to_string());
+        let field = path.go_field();
         self.report.type_error = Some(format!(
             "json: cannot unmarshal {found} into Go struct field {kind}.{field} of type {wanted}"
         ));
@@ -186,21 +203,4 @@ fn canonicalize(value: &mut Value) {
 
 fn is_leaf(node: &Node) -> bool {
     !matches!(node.kind, Type::Object | Type::Array | Type::Any)
-}
-
-fn field_path(path: &str) -> String {
-    let mut depth = 0_u32;
-    path.chars()
-        .filter(|c| {
-            match c {
-                '[' => depth += 1,
-                ']' => {
-                    depth = depth.saturating_sub(1);
-                    return false;
-                }
-                _ => {}
-            }
-            depth == 0
-        })
-        .collect()
 }

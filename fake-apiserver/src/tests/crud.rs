@@ -132,10 +132,11 @@ async fn malformed_pods_are_refused_with_field_paths() {
     quantity["spec"]["containers"][0]["resources"]["limits"]["cpu"] = "1 core".into();
     let answer = post(&server, PODS, quantity).await;
     assert_eq!(answer.code, 400);
-    assert!(
-        answer
-            .message()
-            .contains("quantities must match the regular expression")
+    assert_eq!(
+        answer.message(),
+        "Pod in version \"v1\" cannot be handled as a Pod: quantities must match the regular \
+         expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$': \
+         spec.containers[0].resources.limits.cpu: \"1 core\""
     );
 }
 
