@@ -1,7 +1,10 @@
 //! The state of the server and the entry point of every request, without any transport.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use fake_apiserver_components::api::Resource;
 use fake_apiserver_store::{Expect, SpaceId, Store};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -31,6 +34,8 @@ pub(crate) struct Machine {
     pub ca: CertificateAuthority,
     pub tracking: Tracking,
     pub anonymous: bool,
+    /// What in-process clients have listed, by space: a change of a space concerns these.
+    pub followed: RefCell<BTreeMap<SpaceId, Vec<Resource>>>,
     waiters: Vec<Arc<Notify>>,
     /// `(time, revision)` marks for compaction.
     marks: (Timestamp, u64),
@@ -118,6 +123,7 @@ impl Machine {
             ca,
             tracking: options.tracking,
             anonymous: options.anonymous,
+            followed: RefCell::default(),
             waiters: Vec::new(),
             marks: (now, 0),
         };

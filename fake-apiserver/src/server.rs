@@ -302,6 +302,11 @@ impl Api for Direct<'_> {
 
     fn list(&self, who: &Identity, resource: Resource) -> Result<(Vec<Object>, u64), ApiStatus> {
         let view = self.reader(who, resource, "list").map_err(to_api)?;
+        let mut followed = self.machine.followed.borrow_mut();
+        let followers = followed.entry(view.resource.space).or_default();
+        if !followers.contains(&resource) {
+            followers.push(resource);
+        }
         let items = self.machine.store.range(view.resource.space, "", None);
         let objects: Result<Vec<Object>, Status> = items
             .map(|(_, found)| {
@@ -343,5 +348,12 @@ impl Api for Direct<'_> {
 
     fn revision(&self) -> u64 {
         self.machine.store.revision()
+    }
+
+    fn touched(&self, since: u64) -> Option<Vec<Resource>> {
+        let followed = self.machine.followed.borrow();
+        let spaces = self.machine.store.touched(since);
+        let resources = spaces.filter_map(|space| followed.get(&space));
+        Some(resources.flatten().copied().collect())
     }
 }

@@ -183,7 +183,8 @@ pub trait Api {
     fn revision(&self) -> u64;
 
     /// The resources written after revision `since`, for clients that follow many of them and
-    /// would otherwise ask for the changes of each. `None`: not known, ask for each.
+    /// would otherwise ask for the changes of each. Only resources that were listed before count.
+    /// `None`: not known, ask for each.
     fn touched(&self, _since: u64) -> Option<Vec<Resource>> {
         None
     }

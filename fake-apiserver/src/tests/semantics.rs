@@ -175,3 +175,43 @@ async fn a_new_node_is_tainted_until_it_is_ready() {
     );
     assert_eq!(node["status"]["phase"], "x");
 }
+
+#[tokio::test(start_paused = true)]
+async fn components_learn_which_of_their_resources_changed() {
+    use fake_apiserver_components::api::{Identity, Resource};
+
+    const fn of(group: &'static str, plural: &'static str) -> Resource {
+        let version = "v1";
+        Resource {
+            group,
+            version,
+            plural,
+        }
+    }
+    let server = server();
+    let who = Identity::new("admin", &["system:masters"]);
+    let touched = |since| server.with_api(|api| api.touched(since));
+    let start = server.revision();
+    post(&server, MAPS, map("a")).await.ok();
+    assert_eq!(touched(start), Some(Vec::new()), "nobody follows it yet");
+    let followed = [
+        of("", "events"),
+        of("events.k8s.io", "events"),
+        of("", "configmaps"),
+        of("", "pods"),
+    ];
+    for resource in followed {
+        server.with_api(|api| api.list(&who, resource)).unwrap();
+    }
+    assert_eq!(touched(start), Some(vec![of("", "configmaps")]));
+    let path = "/api/v1/namespaces/default/events";
+    let event = json!({
+        "metadata": {"name": "e"}, "reason": "R", "message": "m", "type": "Normal",
+        "involvedObject": {"kind": "Pod", "namespace": "default", "name": "x"},
+    });
+    let before = server.revision();
+    post(&server, path, event).await.ok();
+    let both = vec![of("", "events"), of("events.k8s.io", "events")];
+    assert_eq!(touched(before), Some(both));
+    assert_eq!(touched(server.revision()), Some(Vec::new()));
+}

@@ -243,12 +243,15 @@ impl<V: Clone> Store<V> {
 
     /// The revision of the newest kept change of a space; 0 when it has none.
     pub fn last_change(&self, space: SpaceId) -> u64 {
-        self.space(space).map_or(0, |space| {
-            space
-                .log
-                .back()
-                .map_or(space.floor, |change| change.revision)
-        })
+        self.space(space).map_or(0, Space::last_change)
+    }
+
+    /// The spaces with a change after revision `since`.
+    pub fn touched(&self, since: u64) -> impl Iterator<Item = SpaceId> {
+        let spaces = (0..).map(SpaceId).zip(&self.spaces);
+        spaces
+            .filter(move |(_, space)| space.last_change() > since)
+            .map(|(id, _)| id)
     }
 
     /// Writes a value and returns its revision.
@@ -365,6 +368,11 @@ impl<V: Clone> Store<V> {
 }
 
 impl<V> Space<V> {
+    fn last_change(&self) -> u64 {
+        let newest = self.log.back();
+        newest.map_or(self.floor, |change| change.revision)
+    }
+
     fn record(&mut self, change: Change<V>) {
         if self.log.len() == HISTORY_MAX
             && let Some(oldest) = self.log.pop_front()

@@ -168,3 +168,16 @@ fn a_reader_that_missed_nothing_survives_compaction() {
     );
     assert_eq!(store.resume(SpaceId(1), "", 5).unwrap().count(), 1);
 }
+
+#[test]
+fn touched_names_the_spaces_changed_since_even_after_compaction() {
+    let mut store = Store::new();
+    let touched = |store: &Store<u16>, since| store.touched(since).collect::<Vec<_>>();
+    store.put(SpaceId(0), "a", Expect::Any, 1).unwrap();
+    store.put(SpaceId(2), "a", Expect::Any, 1).unwrap();
+    assert_eq!(touched(&store, 0), [SpaceId(0), SpaceId(2)]);
+    assert_eq!(touched(&store, 1), [SpaceId(2)]);
+    assert!(touched(&store, 2).is_empty());
+    store.compact(2);
+    assert_eq!(touched(&store, 1), [SpaceId(2)]);
+}
