@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::bits::Bits;
-use super::class::{Footprint, FootprintId, Fresh};
+use super::class::{ClassId, Footprint, FootprintId, Fresh};
 use super::compiled::ReqSet;
 use super::engine::{Engine, ports_conflict};
 use super::placement::MinValuesPolicy;
@@ -22,6 +22,8 @@ pub(crate) struct Claim {
     /// Requests of its pods, without `DaemonSet` pods.
     pub(crate) total: Amounts,
     pub(crate) pods: Vec<usize>,
+    /// The pods' classes.
+    pub(crate) classes: Vec<ClassId>,
     ports: Vec<HostPort>,
 }
 
@@ -56,6 +58,7 @@ impl Claim {
             types,
             total,
             pods: Vec::new(),
+            classes: Vec::new(),
             ports: Vec::new(),
         }
     }
@@ -71,8 +74,9 @@ impl Claim {
     }
 
     /// Adds a pod for which the claim has been narrowed.
-    pub(crate) fn take(&mut self, pod: usize, footprint: &Footprint) {
+    pub(crate) fn take(&mut self, pod: usize, class: ClassId, footprint: &Footprint) {
         self.pods.push(pod);
+        self.classes.push(class);
         self.total = plus(&self.total, &footprint.requests);
         self.ports.extend(footprint.host_ports.iter().cloned());
     }

@@ -102,25 +102,30 @@ pub fn schedule_with(input: &SchedulingInput<'_>, compiled: &CompiledCatalogs) -
     placement
 }
 
-/// The steps of a run as positions in its answer; claims that were dropped have none.
+/// The steps of a run as positions in its answer; claims that were dropped have none. Pods of a
+/// claim whose domain became certain with a later pod come just before that one: only then did
+/// they count.
 fn order(outcome: &Outcome, position: &[Option<usize>]) -> Vec<(usize, usize)> {
     let mut taken = vec![0; outcome.claims.len()];
-    let mut settled = Vec::with_capacity(outcome.steps.len());
+    let mut waiting = vec![0; outcome.claims.len()];
+    let mut order = Vec::with_capacity(outcome.steps.len());
     let mut rest = Vec::new();
     for step in &outcome.steps {
         let among = taken[step.claim];
         taken[step.claim] += 1;
-        if let Some(claim) = position[step.claim] {
-            let order = if step.is_settled {
-                &mut settled
-            } else {
-                &mut rest
-            };
-            order.push((claim, among));
+        if let Some(claim) = position[step.claim].filter(|_| step.is_settled) {
+            order.extend((waiting[step.claim]..=among).map(|pod| (claim, pod)));
+            waiting[step.claim] = taken[step.claim];
+        } else {
+            rest.push((step.claim, among));
         }
     }
-    settled.append(&mut rest);
-    settled
+    let unsettled = rest.into_iter().filter_map(|(claim, pod)| {
+        let claim_after = position[claim].filter(|_| pod >= waiting[claim])?;
+        Some((claim_after, pod))
+    });
+    order.extend(unsettled);
+    order
 }
 
 /// The pods that need a place now: pending ones, and those that would be created anew when nodes

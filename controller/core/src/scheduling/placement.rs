@@ -77,8 +77,8 @@ pub struct Placement {
     /// Claims to create, in the order they were opened.
     pub new_claims: Vec<NewClaim>,
     /// Every pod of a new claim as (claim, pod among those of the claim), in an order in which
-    /// `kube-scheduler` may bind them one by one once the nodes are there: pods whose domain
-    /// counts for others in the order of decision, then the rest.
+    /// `kube-scheduler` may bind them one by one once the nodes are there: pods of claims whose
+    /// domain is certain in the order of decision, then the rest.
     pub order: Vec<(usize, usize)>,
     /// Pods without a place, each with its reasons.
     pub unschedulable: BTreeMap<PodKey, Explanation>,

@@ -43,7 +43,7 @@ pub(crate) struct RunInput<'p> {
 pub(crate) struct Outcome {
     pub(crate) existing: BTreeMap<usize, Vec<usize>>,
     pub(crate) claims: Vec<Claim>,
-    /// Pods on claims in the order in which they were placed.
+    /// Pods on claims, in the order in which they were placed.
     pub(crate) steps: Vec<Step>,
     /// Pods without a place, with the class in its most relaxed form.
     pub(crate) failed: Vec<(usize, ClassId)>,
@@ -53,10 +53,9 @@ pub(crate) struct Outcome {
     pub(crate) out_of_steps: bool,
 }
 
-/// A pod was placed on a claim.
+/// The next pod of a claim was placed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Step {
-    pub(crate) pod: usize,
     pub(crate) claim: usize,
     /// Its domain was certain, so that it counts for the pods after it.
     pub(crate) is_settled: bool,
@@ -425,9 +424,9 @@ impl Run<'_, '_, '_> {
         claim.reqs = narrowed.reqs;
         claim.types = narrowed.types;
         let count = claim.pods.len();
-        claim.take(pod, &self.engine.footprints[footprint]);
+        claim.take(pod, class, &self.engine.footprints[footprint]);
         self.move_claim(index, count);
-        self.record(pod, class, index, is_narrower);
+        self.record(class, index, is_narrower);
         Ok(())
     }
 
@@ -452,11 +451,11 @@ impl Run<'_, '_, '_> {
             let Narrowed { reqs, types } = narrowed;
             self.outcome.limits[template].take(self.engine, template, &types);
             let mut claim = Claim::new(template, reqs, types, &self.engine.universe);
-            claim.take(pod, &self.engine.footprints[footprint]);
+            claim.take(pod, class, &self.engine.footprints[footprint]);
             self.outcome.claims.push(claim);
             self.by_count.entry(1).or_default().insert(index);
             self.open.insert(index);
-            self.record(pod, class, index, true);
+            self.record(class, index, true);
             return true;
         }
         false
@@ -474,9 +473,11 @@ impl Run<'_, '_, '_> {
         let Some(topology) = self.restricting(class) else {
             return Ok(());
         };
+        let claim = self.outcome.claims.get(index);
         let target = Target::Claim {
             index,
             reqs: &narrowed.reqs,
+            members: claim.map_or(&[], |claim| &claim.classes),
         };
         let narrowings = match topology.narrowings(self.engine, class, target) {
             Ok(narrowings) => narrowings,
@@ -511,18 +512,24 @@ impl Run<'_, '_, '_> {
         Err(Miss::NotNow)
     }
 
-    fn record(&mut self, pod: usize, class: ClassId, index: usize, is_narrower: bool) {
+    fn record(&mut self, class: ClassId, index: usize, is_narrower: bool) {
         let mut is_settled = false;
         if let Some(topology) = &mut self.topology {
-            let reqs = &self.outcome.claims[index].reqs;
+            let claim = &self.outcome.claims[index];
+            let reqs = &claim.reqs;
             is_settled = topology.is_settled(reqs);
             if is_narrower {
-                topology.note_claim(self.engine, index, reqs);
+                let (_, before) = claim.classes.split_last().expect("a pod was just taken");
+                topology.note_claim(self.engine, index, reqs, before);
             }
-            topology.record(self.engine, class, Target::Claim { index, reqs });
+            let target = Target::Claim {
+                index,
+                reqs,
+                members: &[],
+            };
+            topology.record(self.engine, class, target);
         }
         self.outcome.steps.push(Step {
-            pod,
             claim: index,
             is_settled,
         });

@@ -7,9 +7,9 @@ use crate::model::{AffinityTerm, LabelSelector, PodShape, SpreadConstraint, Tole
 use crate::requirements::RequirementSpec;
 
 use super::super::bits::Bits;
-use super::super::class::Class;
+use super::super::class::{Class, ClassId};
 use super::super::compiled::ReqSet;
-use super::super::engine::NodeBase;
+use super::super::engine::{Engine, NodeBase};
 use super::super::universe::{KeyId, Universe};
 
 /// What a group is for.
@@ -229,6 +229,16 @@ impl Group {
             self.matches.resize(set + 1, None);
         }
         *self.matches[set].get_or_insert_with(|| self.def.counts(&class.shape))
+    }
+
+    /// How many pods of these classes are counted. Only the remembered answers: every class of a
+    /// run has been asked for.
+    pub(crate) fn members(&self, engine: &Engine<'_>, classes: &[ClassId]) -> u32 {
+        let counted = |class: &&ClassId| {
+            let set = engine.classes[**class].label_set;
+            self.matches.get(set).copied().flatten().unwrap_or(false)
+        };
+        u32::try_from(classes.iter().filter(counted).count()).unwrap_or(u32::MAX)
     }
 
     /// Whether a node counts.

@@ -25,7 +25,12 @@ pub(crate) enum Target<'t> {
     /// An existing node.
     Node(usize),
     /// An open or new claim.
-    Claim { index: usize, reqs: &'t ReqSet },
+    Claim {
+        index: usize,
+        reqs: &'t ReqSet,
+        /// Classes of its pods.
+        members: &'t [ClassId],
+    },
 }
 
 /// A constraint forbids the target.
@@ -213,19 +218,54 @@ impl TopologyRun {
         }
     }
 
-    /// Takes note of where a claim can land, after it was opened or narrowed.
-    pub(crate) fn note_claim(&mut self, engine: &Engine<'_>, index: usize, reqs: &ReqSet) {
+    /// Takes note of where a claim can land, after it was opened or narrowed. Pods that it has
+    /// got `before` its domain became certain count from now on.
+    pub(crate) fn note_claim(
+        &mut self,
+        engine: &Engine<'_>,
+        index: usize,
+        reqs: &ReqSet,
+        before: &[ClassId],
+    ) {
+        // Values before and after, by key.
+        let mut narrowed: SmallVec<[(KeyId, Bits, Bits); 2]> = SmallVec::new();
         for column in &mut self.claims {
             let req = reqs.get(column.key);
             let is_open = req.is_none() && engine.universe.is_well_known(column.key);
             if req.is_none() && !is_open {
                 column.unlabelled.insert(index);
             }
+            let (mut was, mut is) = (Bits::default(), Bits::default());
             for (value, claims) in column.values.iter_mut().enumerate() {
+                if claims.get(index) {
+                    was.insert(value);
+                }
                 if req.map_or(is_open, |req| req.has(Some(value))) {
+                    is.insert(value);
                     claims.insert(index);
                 } else {
                     claims.remove(index);
+                }
+            }
+            if !before.is_empty() && was != is {
+                narrowed.push((column.key, was, is));
+            }
+        }
+        for (key, was, is) in &narrowed {
+            for (id, counts) in self.counts.iter_mut().enumerate() {
+                let group = &engine.topology.groups[id];
+                let (was, is) = (group.domains.and(was), group.domains.and(is));
+                let Some(counts) = counts.as_mut().filter(|_| group.def.key == *key) else {
+                    continue;
+                };
+                // Groups that repel have counted them wherever they could have landed.
+                let settles = is.count() == 1 && was.count() != 1;
+                if settles
+                    && !group.def.kind.takes_unlabelled()
+                    && group.includes_claim(reqs, &engine.universe)
+                {
+                    let value = is.next(0).expect("it has one element");
+                    counts.values[value] += group.members(engine, before);
                 }
             }
         }
@@ -304,6 +344,7 @@ impl TopologyRun {
         }
         let key = group.def.key;
         let empty_is_fine = group.def.kind.takes_unlabelled();
+        let mut pending = 0;
         let here: Bits = match target {
             Target::Node(node) => match engine.nodes[node].label(key) {
                 Label::Known(value) => {
@@ -314,14 +355,23 @@ impl TopologyRun {
                 _ if empty_is_fine => return Ok(Allowed::Any),
                 _ => return Err(refusal(engine, group, true)),
             },
-            Target::Claim { reqs, .. } => match reqs.get(key) {
-                Some(req) => consult.eligible.and(&req.bits),
-                None if engine.universe.is_well_known(key) => consult.eligible.clone(),
+            Target::Claim { reqs, members, .. } => match reqs.get(key) {
+                Some(req) => {
+                    // Its pods will count where it lands; where that is certain they do already.
+                    if !members.is_empty() && group.domains.and(&req.bits).count() != 1 {
+                        pending = group.members(engine, members);
+                    }
+                    consult.eligible.and(&req.bits)
+                }
+                None if engine.universe.is_well_known(key) => {
+                    pending = group.members(engine, members);
+                    consult.eligible.clone()
+                }
                 None if empty_is_fine => return Ok(Allowed::Any),
                 None => return Err(refusal(engine, group, true)),
             },
         };
-        let (values, is_one) = choose(group, consult, counts, &here);
+        let (values, is_one) = choose(group, consult, counts, &here, pending);
         if !values.any() {
             return Err(refusal(engine, group, empty_is_fine));
         }
@@ -347,7 +397,9 @@ impl TopologyRun {
                         engine.add(group, counts, node, 1);
                     }
                 }
-                Target::Claim { index, reqs } => record_claim(engine, group, counts, index, reqs),
+                Target::Claim { index, reqs, .. } => {
+                    record_claim(engine, group, counts, index, reqs);
+                }
             }
         }
     }
@@ -379,7 +431,7 @@ fn keep_domains(
     let values = if is_first {
         here.clone()
     } else {
-        choose(group, consult, counts, here).0
+        choose(group, consult, counts, here, 0).0
     };
     let targets = values.iter().map(|value| &column.values[value]);
     let unlabelled = group
@@ -422,7 +474,14 @@ fn record_claim(
 
 /// Allowed values of those that are possible `here`, for a key other than the host name, and
 /// whether exactly one must be chosen.
-fn choose(group: &Group, consult: &Consult, counts: &Counts, here: &Bits) -> (Bits, bool) {
+/// `pending` pods count there together with the one that is to be placed.
+fn choose(
+    group: &Group,
+    consult: &Consult,
+    counts: &Counts,
+    here: &Bits,
+    pending: u32,
+) -> (Bits, bool) {
     let count = |value: ValueId| counts.values[value];
     let pick = |allowed: &dyn Fn(ValueId) -> bool| {
         let mut bits = here.clone();
@@ -441,10 +500,9 @@ fn choose(group: &Group, consult: &Consult, counts: &Counts, here: &Bits) -> (Bi
             let least = eligible.iter().map(count).min().unwrap_or(0);
             let wanted = usize::try_from(min_domains.unwrap_or(0)).unwrap_or(0);
             let least = if eligible.count() < wanted { 0 } else { least };
-            let own = u32::from(consult.own);
+            let added = i64::from(pending) + i64::from(consult.own);
             let most = i64::from(max_skew) + i64::from(least);
-            let fits =
-                |value| eligible.get(value) && i64::from(count(value)) + i64::from(own) <= most;
+            let fits = |value| eligible.get(value) && i64::from(count(value)) + added <= most;
             (pick(&fits), true)
         }
         Kind::Affinity => {
