@@ -47,7 +47,7 @@ fn schemas_are_structural() {
         }
     }
     for crd in crds() {
-        check(&crd.spec.names.kind, &schema_of(&crd, 0));
+        check(&crd.spec.names.kind, &schema_of(crd, 0));
     }
 }
 
