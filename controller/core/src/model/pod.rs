@@ -12,7 +12,7 @@ use crate::quantity::Resources;
 use crate::requirements::RequirementSpec;
 
 /// Everything about a pod that scheduling reads. Pods of one shape form a class.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PodShape {
     /// Namespace; selectors of affinity terms are scoped to it.
     pub namespace: Arc<str>,
@@ -82,7 +82,7 @@ pub struct Pod {
 }
 
 /// A preferred conjunction with its weight.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PreferredTerm {
     /// 1 to 100.
     pub weight: i32,
@@ -91,14 +91,14 @@ pub struct PreferredTerm {
 }
 
 /// A label selector (`metav1.LabelSelector`); `None` where absent matches nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LabelSelector {
     /// All must hold; `matchLabels` are `In` with one value.
     pub requirements: Vec<SelectorRequirement>,
 }
 
 /// One expression of a label selector.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SelectorRequirement {
     /// Label key.
     pub key: Arc<str>,
@@ -109,7 +109,7 @@ pub struct SelectorRequirement {
 }
 
 /// Operator of a label selector.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SelectorOperator {
     /// Value is listed.
     In,
@@ -122,7 +122,7 @@ pub enum SelectorOperator {
 }
 
 /// A topology spread constraint (`core/v1` `TopologySpreadConstraint`).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SpreadConstraint {
     /// Most that a domain may exceed the smallest.
     pub max_skew: i32,
@@ -141,7 +141,7 @@ pub struct SpreadConstraint {
 }
 
 /// A pod (anti-)affinity term.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AffinityTerm {
     /// Label key of the domains.
     pub topology_key: Arc<str>,
@@ -154,7 +154,7 @@ pub struct AffinityTerm {
 }
 
 /// A preferred pod (anti-)affinity term with its weight.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WeightedAffinityTerm {
     /// 1 to 100.
     pub weight: i32,
@@ -163,7 +163,7 @@ pub struct WeightedAffinityTerm {
 }
 
 /// A port that a pod claims on its node.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostPort {
     /// Host address; `0.0.0.0` when unset.
     pub ip: Arc<str>,

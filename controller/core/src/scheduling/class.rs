@@ -78,35 +78,16 @@ pub(crate) enum Fresh {
 }
 
 impl Footprint {
-    /// The part of a shape that a footprint is made of.
-    pub(crate) fn part_of(shape: &PodShape) -> PodShape {
-        PodShape {
-            requests: shape.requests.clone(),
-            node_selector: shape.node_selector.clone(),
-            required_affinity: shape
-                .required_affinity
-                .first()
-                .cloned()
-                .into_iter()
-                .collect(),
-            preferred_affinity: shape.preferred_affinity.clone(),
-            tolerations: shape.tolerations.clone(),
-            host_ports: shape.host_ports.clone(),
-            volume_requirements: shape.volume_requirements.clone(),
-            ..PodShape::default()
-        }
-    }
-
-    pub(crate) fn new(part: &PodShape, universe: &Universe) -> Self {
+    pub(crate) fn new(shape: &PodShape, universe: &Universe) -> Self {
         Self {
-            requests: universe.amounts(&part.requests),
-            full: ReqSet::new(&full_requirements(part), universe),
-            volumes: volume_alternatives(part)
+            requests: universe.amounts(&shape.requests),
+            full: ReqSet::new(&full_requirements(shape), universe),
+            volumes: volume_alternatives(shape)
                 .iter()
                 .map(|alternative| ReqSet::new(alternative, universe))
                 .collect(),
-            tolerations: part.tolerations.clone(),
-            host_ports: part.host_ports.clone(),
+            tolerations: shape.tolerations.clone(),
+            host_ports: shape.host_ports.clone(),
             nodes: None,
             fresh: Vec::new(),
         }
@@ -169,6 +150,11 @@ pub(crate) fn has_preferences(shape: &PodShape) -> bool {
 /// affinity, then pod affinity, pod anti-affinity, node affinity, spread, and last the taints
 /// that only prefer to keep pods away.
 pub(crate) fn relax(shape: &PodShape, tolerate_prefer_no_schedule: bool) -> Option<PodShape> {
+    // Most shapes are hard: no copy for those.
+    if shape.required_affinity.len() < 2 && !has_preferences(shape) && !tolerate_prefer_no_schedule
+    {
+        return None;
+    }
     let mut relaxed = shape.clone();
     if relaxed.required_affinity.len() > 1 {
         relaxed.required_affinity.remove(0);

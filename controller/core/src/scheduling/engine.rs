@@ -7,6 +7,7 @@ use super::bits::Bits;
 use super::catalog::Catalog;
 use super::class::{self, Class, ClassId, Footprint, FootprintId, Relaxed};
 use super::compiled::ReqSet;
+use super::intern::{Interner, Labelled, Needs};
 use super::placement::{PreferencePolicy, SchedulingOptions};
 use super::reuse::CompiledCatalogs;
 use super::template::Template;
@@ -17,8 +18,6 @@ use crate::model::{Effect, HostPort, Node, Pod, PodShape, Snapshot, Taint, Toler
 use crate::quantity::Resources;
 use crate::requirements::Requirement;
 use crate::taints;
-
-type Labels = BTreeMap<Arc<str>, Arc<str>>;
 
 /// A compiled snapshot. Building it is linear in the snapshot; deciding on it is not repeated
 /// work: what is learnt about a class is kept.
@@ -36,9 +35,9 @@ pub(crate) struct Engine<'a> {
     pub(crate) active: Bits,
     pub(crate) classes: Vec<Class>,
     pub(crate) footprints: Vec<Footprint>,
-    by_part: BTreeMap<PodShape, FootprintId>,
-    label_sets: BTreeMap<(Arc<str>, Labels), usize>,
-    by_shape: BTreeMap<Arc<PodShape>, ClassId>,
+    needs: Interner<Needs>,
+    label_sets: Interner<Labelled>,
+    by_shape: Interner<Arc<PodShape>>,
     /// Finds the class of a shape that many pods share, without comparing shapes. The shapes are
     /// kept alive by `by_shape` and the snapshot, so an address means one shape.
     by_address: BTreeMap<usize, ClassId>,
@@ -127,9 +126,9 @@ impl<'a> Engine<'a> {
             active: Bits::default(),
             classes: Vec::new(),
             footprints: Vec::new(),
-            by_part: BTreeMap::new(),
-            label_sets: BTreeMap::new(),
-            by_shape: BTreeMap::new(),
+            needs: Interner::default(),
+            label_sets: Interner::default(),
+            by_shape: Interner::default(),
             by_address: BTreeMap::new(),
             topology: Topology::default(),
             tolerate_prefer_no_schedule: snapshot
@@ -210,29 +209,23 @@ impl<'a> Engine<'a> {
     }
 
     fn intern_class(&mut self, shape: Arc<PodShape>) -> ClassId {
-        if let Some(&class) = self.by_shape.get(&shape) {
-            return class;
+        let (class, is_new) = self.by_shape.insert_full(Arc::clone(&shape));
+        if is_new {
+            let footprint = self.intern_footprint(&shape);
+            let (label_set, _) = self.label_sets.insert_full(Labelled(Arc::clone(&shape)));
+            let compiled = Class::new(shape, footprint, label_set, &self.universe);
+            self.classes.push(compiled);
         }
-        let class = self.classes.len();
-        let footprint = self.intern_footprint(Footprint::part_of(&shape));
-        let next = self.label_sets.len();
-        let labels = (Arc::clone(&shape.namespace), shape.labels.clone());
-        let label_set = *self.label_sets.entry(labels).or_insert(next);
-        let compiled = Class::new(Arc::clone(&shape), footprint, label_set, &self.universe);
-        self.classes.push(compiled);
-        self.by_shape.insert(shape, class);
         class
     }
 
-    fn intern_footprint(&mut self, part: PodShape) -> FootprintId {
-        if let Some(&footprint) = self.by_part.get(&part) {
-            return footprint;
+    fn intern_footprint(&mut self, shape: &Arc<PodShape>) -> FootprintId {
+        let (footprint, is_new) = self.needs.insert_full(Needs(Arc::clone(shape)));
+        if is_new {
+            let mut compiled = Footprint::new(shape, &self.universe);
+            compiled.fresh = vec![None; self.templates.len()];
+            self.footprints.push(compiled);
         }
-        let mut compiled = Footprint::new(&part, &self.universe);
-        compiled.fresh = vec![None; self.templates.len()];
-        let footprint = self.footprints.len();
-        self.footprints.push(compiled);
-        self.by_part.insert(part, footprint);
         footprint
     }
 

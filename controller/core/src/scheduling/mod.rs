@@ -13,6 +13,7 @@ pub(crate) mod class;
 pub(crate) mod compiled;
 pub(crate) mod engine;
 pub(crate) mod finish;
+mod intern;
 mod reasons;
 mod reuse;
 pub(crate) mod solve;

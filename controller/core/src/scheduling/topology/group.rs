@@ -13,7 +13,7 @@ use super::super::engine::{Engine, NodeBase};
 use super::super::universe::{KeyId, Universe};
 
 /// What a group is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Kind {
     /// Keep domains within a skew of each other.
     Spread {
@@ -29,14 +29,14 @@ pub(crate) enum Kind {
 }
 
 /// Namespaces that a selector looks into.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Namespaces {
     All,
     Some(BTreeSet<Arc<str>>),
 }
 
 /// Which nodes count for a spread constraint.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Filter {
     /// Node selector and required terms, when `nodeAffinityPolicy` is `Honor`.
     affinity: Option<NodeAffinity>,
@@ -48,7 +48,7 @@ pub(crate) struct Filter {
 type NodeAffinity = (BTreeMap<Arc<str>, Arc<str>>, Vec<Vec<RequirementSpec>>);
 
 /// What makes two constraints one group.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct GroupDef {
     pub(crate) kind: Kind,
     pub(crate) key: KeyId,

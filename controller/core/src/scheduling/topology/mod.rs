@@ -17,6 +17,7 @@ use super::bits::Bits;
 use super::class::ClassId;
 use super::compiled::ReqSet;
 use super::engine::{Engine, Label};
+use super::intern::Interner;
 use super::template::Template;
 use super::universe::{KeyId, Universe};
 use crate::model::{Pod, PodShape};
@@ -29,7 +30,7 @@ pub(crate) type GroupId = usize;
 #[derive(Debug, Default)]
 pub(crate) struct Topology {
     groups: Vec<Group>,
-    by_def: BTreeMap<GroupDef, GroupId>,
+    by_def: Interner<GroupDef>,
     /// Groups that keep pods away from pods on nodes, whoever asks.
     inverse_of_nodes: Option<Vec<GroupId>>,
     /// Groups that a class owns: (what restricts it, what it restricts others by).
@@ -162,16 +163,14 @@ impl Engine<'_> {
     }
 
     fn group(&mut self, def: GroupDef) -> GroupId {
-        if let Some(&group) = self.topology.by_def.get(&def) {
+        if let Some(group) = self.topology.by_def.get_index_of(&def) {
             return group;
         }
-        let id = self.topology.groups.len();
         let mut group = Group::new(def.clone(), &self.universe);
         self.find_domains(&mut group);
         self.count_nodes(&mut group);
         self.topology.groups.push(group);
-        self.topology.by_def.insert(def, id);
-        id
+        self.topology.by_def.insert_full(def).0
     }
 
     /// Values that a pool can give to a new node now, and those of nodes.
