@@ -23,8 +23,10 @@ use crate::quota::UsageItem;
 
 /// SKUs and prices change by the week; upstream's period.
 const CATALOGUE_FOR: Duration = Duration::from_hours(12);
-/// Quotas are raised, and machines of others come and go; one read a minute costs nothing.
-const USAGES_FOR: Duration = Duration::from_mins(1);
+/// Quotas are raised, and machines of others come and go; upstream's period.
+const USAGES_FOR: Duration = Duration::from_mins(10);
+/// The same while machines of ours come, go or are refused: the figures move by the minute.
+const USAGES_WHILE_BUSY_FOR: Duration = Duration::from_mins(1);
 /// After a failed refresh of SKUs or prices.
 const RETRY_AFTER: Duration = Duration::from_mins(1);
 /// At 1,000 items a page, many times what one region has.
@@ -52,6 +54,7 @@ struct Due {
     skus: Duration,
     prices: Duration,
     usages: Duration,
+    usages_while_busy: Duration,
 }
 
 /// A machine as last seen.
@@ -156,8 +159,10 @@ impl Azure {
                 tracing::warn!(error = %chain(&error), "cannot read prices; the known ones stay");
             }
         }
-        if now >= due.usages {
+        let is_busy = lock(&self.market).quota.moved_within(now, USAGES_FOR);
+        if now >= due.usages || is_busy && now >= due.usages_while_busy {
             due.usages = now + USAGES_FOR;
+            due.usages_while_busy = now + USAGES_WHILE_BUSY_FOR;
             if let Err(error) = self.read_usages().await {
                 tracing::warn!(error = %chain(&error), "cannot read quota usages");
             }

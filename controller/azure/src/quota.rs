@@ -54,6 +54,8 @@ pub(crate) struct Quota {
     /// Core counts of the sizes that count against a counter: only these can tell a difference.
     steps: BTreeMap<String, BTreeSet<i64>>,
     fetched_at: Option<Duration>,
+    /// When a machine of ours was last accepted, refused or deleted.
+    moved_at: Option<Duration>,
     /// Rises whenever some size stops or starts to fit.
     sequence: u64,
 }
@@ -103,8 +105,20 @@ impl Quota {
         })
     }
 
+    /// A machine came, went or was refused: figures read before are about to be old.
+    pub(crate) fn moved(&mut self, now: Duration) {
+        self.moved_at = Some(now);
+    }
+
+    /// Whether figures moved within a time that ends now.
+    pub(crate) fn moved_within(&self, now: Duration, time: Duration) -> bool {
+        self.moved_at
+            .is_some_and(|at| now.saturating_sub(at) < time)
+    }
+
     /// A machine was accepted.
     pub(crate) fn launched(&mut self, now: Duration, sku: &Sku, capacity: CapacityType) {
+        self.moved(now);
         for name in counters_of(sku, capacity).into_iter().flatten() {
             self.change(&name, |counter| {
                 counter.in_flight += i64::from(sku.vcpus);
@@ -265,6 +279,14 @@ mod tests {
             quota.has_room(&small, CapacityType::OnDemand),
             "what never shows is not there"
         );
+    }
+
+    #[test]
+    fn figures_move_with_machines() {
+        let (mut quota, small, _) = quota(vec![usage("cores", 0, 100)]);
+        assert!(!quota.moved_within(MINUTE, MINUTE));
+        quota.launched(MINUTE, &small, CapacityType::OnDemand);
+        assert!(quota.moved_within(MINUTE, MINUTE) && !quota.moved_within(3 * MINUTE, MINUTE));
     }
 
     #[test]

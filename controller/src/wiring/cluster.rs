@@ -20,8 +20,8 @@ const KINDS: [(&str, &str); 3] = [
 const KINDS_WAIT_MAX: Duration = Duration::from_mins(2);
 /// A chart installs CRDs and controller within seconds of each other.
 const KINDS_PERIOD: Duration = Duration::from_secs(2);
-/// A control plane is upgraded once in weeks; a minute late is early.
-const VERSION_PERIOD: Duration = Duration::from_mins(1);
+/// A control plane is upgraded once in weeks; upstream's period.
+const VERSION_PERIOD: Duration = Duration::from_mins(15);
 /// While the version is unknown, no node can be made.
 const VERSION_RETRY: Duration = Duration::from_secs(2);
 const REQUEST_MAX: Duration = Duration::from_secs(10);

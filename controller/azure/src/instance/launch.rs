@@ -363,7 +363,9 @@ impl Azure {
     pub(super) fn learn(&self, error: &ServiceError, asked: &Asked) -> Reaction {
         let capacity = asked.offering.capacity_type;
         let reaction = classify(error, capacity == CapacityType::Spot);
+        let now = self.clock.monotonic();
         let mut market = lock(&self.market);
+        market.quota.moved(now);
         if let Some((limit, used)) = quota_figures(error) {
             let kind = match reaction.reason {
                 "RegionalQuotaReached" => QuotaKind::Regional,
@@ -372,12 +374,7 @@ impl Azure {
             };
             market.quota.refused(kind, limit, used);
         }
-        market.block(
-            &asked.sku,
-            (&asked.offering.zone, capacity),
-            &reaction,
-            self.clock.monotonic(),
-        );
+        market.block(&asked.sku, (&asked.offering.zone, capacity), &reaction, now);
         tracing::info!(
             nodeclaim = %asked.claim, instance_type = %asked.sku.name, zone = %asked.offering.zone,
             capacity_type = capacity.as_str(), code = error.code, reason = reaction.reason,

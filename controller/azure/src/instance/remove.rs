@@ -59,6 +59,7 @@ impl Azure {
             return Err(ProviderError::NotFound);
         };
         lock(&self.deleting).insert(name.clone());
+        lock(&self.market).quota.moved(self.clock.monotonic());
         if vm.is_deleting() {
             return Ok(());
         }
