@@ -8,6 +8,10 @@ use scenarios::format::Scenario;
 use scenarios::world::Outcome;
 use scenarios::world::discrete::{RunOptions, run};
 
+/// The allocator of `nap`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Runs of which the median counts.
 const RUNS: usize = 3;
 
