@@ -52,5 +52,6 @@ pub use auth::ca::{CertificateAuthority, KeyedCertificate};
 pub use clock::Clock;
 pub use kubeconfig::{Credentials, kubeconfig};
 pub use options::{Options, StaticToken, Tracking, User};
+pub use routes::AsOf;
 pub use serve::{ServeError, serve};
 pub use server::ApiServer;

@@ -16,6 +16,7 @@ use crate::item::Item;
 use crate::machine::{Answer, Call, Machine, WriteOptions};
 use crate::meta;
 use crate::ops::Action;
+use crate::ops::list::ListOptions;
 use crate::options::{Options, StaticToken, User};
 use crate::registry::View;
 use crate::routes;
@@ -154,11 +155,20 @@ impl ApiServer {
             .clone()
     }
 
-    /// Forgets all history up to now: running watches go on, older ones get 410.
+    /// Forgets all history up to now: running watches that have read it go on, new ones from an
+    /// older revision and older continue tokens get 410.
     pub fn compact(&self) {
-        let mut machine = self.lock();
-        let revision = machine.store.revision();
-        machine.store.compact(revision);
+        self.compact_to(u64::MAX);
+    }
+
+    /// Forgets the history up to a revision.
+    pub fn compact_to(&self, revision: u64) {
+        self.lock().store.compact(revision);
+    }
+
+    /// The revision up to which history is forgotten.
+    pub fn compacted(&self) -> u64 {
+        self.lock().store.floor()
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Machine> {
@@ -239,6 +249,12 @@ impl Direct<'_> {
             Operation::Update(body) => Action::Update(body.clone()),
             Operation::Patch { kind, body } => Action::Patch(*kind, body.clone()),
             Operation::Delete(options) => Action::Delete(options.clone()),
+            Operation::DeleteCollection(options) => {
+                let everything = ListOptions::default();
+                self.machine
+                    .delete_collection(&mut call, &everything, options)?;
+                return Ok(Object::new(Arc::new(Value::Null)));
+            }
         };
         let forced = WriteOptions {
             force: Some(true),

@@ -113,6 +113,8 @@ pub enum Operation {
     },
     /// Body: `DeleteOptions`.
     Delete(Value),
+    /// All objects of the resource in the namespace. Body: `DeleteOptions`.
+    DeleteCollection(Value),
 }
 
 impl Operation {
@@ -124,6 +126,7 @@ impl Operation {
             Self::Update(_) => "update",
             Self::Patch { .. } => "patch",
             Self::Delete(_) => "delete",
+            Self::DeleteCollection(_) => "deletecollection",
         }
     }
 }

@@ -145,6 +145,11 @@ pub(crate) fn delete_plain() -> Operation {
     Operation::Delete(delete_options())
 }
 
+/// All objects of a resource in a namespace.
+pub(crate) fn delete_all() -> Operation {
+    Operation::DeleteCollection(delete_options())
+}
+
 fn delete_options() -> Value {
     json!({ "apiVersion": "v1", "kind": "DeleteOptions" })
 }

@@ -21,6 +21,8 @@ pub(crate) struct ListOptions {
     /// `resourceVersionMatch`; empty when absent.
     pub version_match: String,
     pub selection: Selection,
+    /// Answer from the state at this revision, where the protocol leaves the choice to the server.
+    pub as_of: Option<u64>,
 }
 
 /// One page, in stored form.
@@ -78,6 +80,15 @@ impl Machine {
                 .filter(|(key, _)| ***key > *after)
                 .map(|(key, v)| (&**key, &v.value));
             return Ok(collect(items, &prefix, revision, limit, options));
+        }
+        if let Some(past) = options.as_of
+            && past < current
+            && options.version_match != "Exact"
+            && wanted.is_some_and(|wanted| wanted <= past)
+            && let Ok(state) = self.store.at(space, &prefix, past)
+        {
+            let items = state.iter().map(|(key, v)| (&**key, &v.value));
+            return Ok(collect(items, &prefix, past, limit, options));
         }
         if options.version_match == "Exact"
             && let Some(wanted) = wanted

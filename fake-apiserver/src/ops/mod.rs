@@ -73,6 +73,20 @@ impl Machine {
         }
     }
 
+    /// The object as it was at a revision; as it is when that is forgotten.
+    pub(crate) fn get_past(&mut self, call: &Call<'_>, revision: u64) -> Result<Answer> {
+        let target = (call.namespace, call.name, call.subresource);
+        self.authorize_call(call.user, "get", call.view, target)?;
+        let resource = &call.view.resource;
+        let key = key(call.namespace, call.name);
+        let Ok(state) = self.store.at(resource.space, &key, revision) else {
+            return self.get(call);
+        };
+        let found = state.get(key.as_str());
+        let found = found.ok_or_else(|| Status::not_found(resource.named(call.name)))?;
+        Ok(Answer::Object(200, found.value.clone()))
+    }
+
     /// Writes an object under a fresh revision and runs what follows from it.
     fn commit(&mut self, call: &Call<'_>, old: Option<&Item>, mut value: Value) -> Item {
         let space = call.view.resource.space;

@@ -6,6 +6,7 @@ use http::{HeaderMap, header};
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+use super::protobuf;
 use crate::status::{Result, Status};
 
 /// The real server's limit (`--max-resource-write-bytes`).
@@ -49,9 +50,26 @@ pub(super) fn object(bytes: &Bytes, headers: &HeaderMap, kind: &str) -> Result<P
             json(bytes).map_err(|error| unrecognized(bytes, kind, &error))
         }
         "application/yaml" => yaml(bytes),
+        "application/vnd.kubernetes.protobuf" => protobuf(bytes, kind),
         _ => Err(Status::unsupported_media_type(
             "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf",
         )),
+    }
+}
+
+fn protobuf(bytes: &Bytes, kind: &str) -> Result<Parsed> {
+    match protobuf::decode(bytes) {
+        Ok(value) => Ok(Parsed {
+            value,
+            duplicates: Vec::new(),
+        }),
+        // as the real server answers for kinds that have no protobuf form
+        Err(protobuf::Error::UnknownKind(_)) => Err(Status::unsupported_media_type(
+            "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml",
+        )),
+        Err(protobuf::Error::Malformed(why)) => Err(Status::bad_request(format!(
+            "the object provided is unrecognized (must be of type {kind}): {why}"
+        ))),
     }
 }
 

@@ -5,6 +5,7 @@ mod discovery;
 mod negotiate;
 mod openapi;
 mod path;
+mod protobuf;
 mod query;
 mod resource;
 mod respond;
@@ -29,6 +30,14 @@ use query::Query;
 /// The user a client certificate named; put into the request by the TLS front.
 #[derive(Clone, Debug)]
 pub(crate) struct CertificateUser(pub(crate) Arc<User>);
+
+/// A request extension: reads that accept any state (`resourceVersion=0`, or one not newer than
+/// this) are answered from the state at this revision, as by a replica whose cache lags.
+///
+/// All other reads, and revisions that are in the future or compacted, are answered as ever. Layers
+/// outside of the server put it into requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AsOf(pub u64);
 
 /// All routes. One fallback: the API's paths are data, not code.
 pub(crate) fn router(server: ApiServer) -> axum::Router {
@@ -55,6 +64,7 @@ async fn answer(server: &ApiServer, request: Request) -> Result<Response> {
             headers: &parts.headers,
             query: &query,
             path: &path,
+            as_of: parts.extensions.get().map(|AsOf(revision)| *revision),
         };
         return resource::serve(request, body).await;
     }

@@ -61,6 +61,7 @@ impl Query {
             resource_version: self.text("resourceVersion"),
             version_match: self.text("resourceVersionMatch"),
             selection: self.selection(view)?,
+            as_of: None,
         })
     }
 

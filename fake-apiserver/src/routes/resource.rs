@@ -31,6 +31,8 @@ pub(super) struct Request<'a> {
     pub headers: &'a HeaderMap,
     pub query: &'a Query,
     pub path: &'a ResourcePath<'a>,
+    /// See [`super::AsOf`].
+    pub as_of: Option<u64>,
 }
 
 pub(super) async fn serve(request: Request<'_>, body: Body) -> Result<Response> {
@@ -141,8 +143,16 @@ impl Request<'_> {
                 return Err(Status::revision_too_large(wanted, current));
             }
         }
+        let past = self.as_of.filter(|_| {
+            matches!(action, Action::Get)
+                && self.path.subresource.is_empty()
+                && self.query.text("resourceVersion") == "0"
+        });
         let answer = self.server.run(|machine| {
-            let answer = machine.execute(&mut call, action)?;
+            let answer = match past {
+                Some(past) => machine.get_past(&call, past)?,
+                None => machine.execute(&mut call, action)?,
+            };
             Ok(match answer {
                 Answer::Object(code, item) => {
                     Answer::Object(code, crate::machine::present(view, &item)?)
@@ -300,7 +310,8 @@ impl Request<'_> {
             )]));
         }
         let format = negotiate::format(self.headers)?;
-        let options = self.query.list_options(view)?;
+        let mut options = self.query.list_options(view)?;
+        options.as_of = self.as_of;
         let page = {
             let machine = self.server.lock();
             let page = machine.page(view, &self.path.namespace, &options)?;

@@ -1,9 +1,11 @@
 //! Watches: streams of events out of the store's history.
 //!
 //! A watcher holds no queue. It remembers a revision, reads what came after it, and sleeps until
-//! its kind changes, a bookmark is due or its time is up; a watcher that is too slow finds its
-//! revision compacted and gets 410.
+//! its kind changes, a bookmark is due or its time is up. What it holds is bounded: one chunk of
+//! text, and the shared objects of its initial list. A reader that is too slow is cut off, and one
+//! whose revision was compacted meanwhile gets 410.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +42,15 @@ const BOOKMARK_LEAD: Duration = Duration::from_secs(2);
 /// this up to twice as much, to spread reconnections that do not exist here.
 const TIMEOUT: Duration = Duration::from_mins(30);
 
+/// Text encoded ahead of the reader. Hundreds of events for one wake-up, little for a hundred
+/// watchers that do not read.
+const CHUNK_MAX: usize = 256 * 1024;
+
+/// Changes of a kind during one pause of the reader after which the stream ends, as the real
+/// server ends it when the watcher's buffer is full (`…/storage/cacher/cache_watcher.go`). Its
+/// buffers hold up to 1,000 events; ten times as many let a whole cluster's pods start at once.
+const LAG_MAX: usize = 10_000;
+
 const INITIAL_END: &str = "k8s.io/initial-events-end";
 
 #[expect(
@@ -62,8 +73,12 @@ struct Watch {
     bookmarks: bool,
     next_bookmark: Instant,
     deadline: Instant,
-    /// Lines to be sent before anything else.
-    first: Option<Bytes>,
+    /// Objects of the initial list that are still to be sent.
+    initial: VecDeque<Item>,
+    /// Whether a bookmark tells the end of the initial list.
+    ends_list: bool,
+    /// The newest revision when the reader last came.
+    seen: u64,
     columns_sent: bool,
     waiter: Arc<Notify>,
     done: bool,
@@ -109,13 +124,17 @@ pub(super) fn start(request: &Request<'_>, view: &View, selection: Selection) ->
         bookmarks,
         next_bookmark: clock.instant_after(BOOKMARK_PERIOD),
         deadline,
-        first: None,
+        initial: VecDeque::new(),
+        ends_list: false,
+        seen: machine.store.revision(),
         columns_sent: false,
         waiter: machine.waiter(view.resource.space),
         done: false,
     };
     if initial == Some(true) || (initial.is_none() && revision.unwrap_or(0) == 0) {
-        watch.list(&machine, namespace, initial == Some(true))?;
+        let as_of = request.as_of.filter(|_| version == "0");
+        watch.list(&machine, namespace, as_of)?;
+        watch.ends_list = initial == Some(true) && watch.bookmarks;
     }
     drop(machine);
     let stream = futures::stream::unfold(watch, |mut watch| async move {
@@ -159,34 +178,27 @@ fn check(version_match: &str, initial: Option<bool>) -> Result<()> {
 }
 
 impl Watch {
-    /// The present state as ADDED events, and with `sendInitialEvents` the bookmark that ends it.
-    fn list(&mut self, machine: &Machine, namespace: &str, watch_list: bool) -> Result<()> {
+    /// Takes the present state, or that of an earlier revision, to be sent as ADDED events.
+    fn list(&mut self, machine: &Machine, namespace: &str, as_of: Option<u64>) -> Result<()> {
         let options = ListOptions {
             selection: self.selection.clone(),
+            resource_version: as_of.map_or_else(String::new, |_| "0".to_owned()),
+            as_of,
             ..ListOptions::default()
         };
         let page = machine.page(&self.view, namespace, &options)?;
-        let mut lines = Vec::new();
-        for item in &page.items {
-            let item = crate::machine::present(&self.view, item)?;
-            self.event(&mut lines, "ADDED", &item);
-        }
+        let items = page.items.iter();
+        let items: Result<_> = items
+            .map(|item| crate::machine::present(&self.view, item))
+            .collect();
+        self.initial = items?;
         self.since = page.revision;
         self.claimed = false;
         self.told = page.revision;
-        if watch_list && self.bookmarks {
-            self.bookmark(&mut lines, true);
-        }
-        if !lines.is_empty() {
-            self.first = Some(lines.into());
-        }
         Ok(())
     }
 
     async fn next(&mut self) -> Option<Bytes> {
-        if let Some(first) = self.first.take() {
-            return Some(first);
-        }
         if self.done {
             return None;
         }
@@ -198,6 +210,7 @@ impl Watch {
             changed.as_mut().enable();
             match self.pull() {
                 Ok(lines) if !lines.is_empty() => return Some(lines.into()),
+                Ok(_) if self.done => return None,
                 Ok(_) => {}
                 Err(status) => {
                     self.done = true;
@@ -250,25 +263,47 @@ impl Watch {
         Some(line.into())
     }
 
-    /// Events after `since` that concern this watcher.
+    /// The next lines for this watcher, at most a chunk of them.
     fn pull(&mut self) -> Result<Vec<u8>> {
+        let mut lines = Vec::new();
+        while lines.len() < CHUNK_MAX
+            && let Some(item) = self.initial.pop_front()
+        {
+            self.event(&mut lines, "ADDED", &item);
+        }
+        if self.initial.is_empty() && std::mem::take(&mut self.ends_list) {
+            self.bookmark(&mut lines, true);
+        }
+        if !lines.is_empty() {
+            return Ok(lines);
+        }
         let server = self.server.clone();
         let machine = server.lock();
         let current = machine.store.revision();
-        let mut lines = Vec::new();
         if self.since >= current {
             return Ok(lines);
         }
+        let space = self.view.resource.space;
+        if machine.store.count_since(space, self.seen) > LAG_MAX {
+            self.done = true;
+            return Ok(lines);
+        }
+        self.seen = current;
         let prefix = std::mem::take(&mut self.prefix);
         let result = self.read(&machine, &prefix, &mut lines);
         self.prefix = prefix;
-        result?;
-        self.since = current;
+        self.since = result?.unwrap_or(current);
         self.claimed = false;
         Ok(lines)
     }
 
-    fn read(&mut self, machine: &Machine, prefix: &str, lines: &mut Vec<u8>) -> Result<()> {
+    /// Writes the events after `since`; answers where it stopped when there are more.
+    fn read(
+        &mut self,
+        machine: &Machine,
+        prefix: &str,
+        lines: &mut Vec<u8>,
+    ) -> Result<Option<u64>> {
         let since = self.since;
         let (store, space) = (&machine.store, self.view.resource.space);
         if self.claimed && since < store.floor() {
@@ -281,9 +316,12 @@ impl Watch {
                 let item = crate::machine::present(&self.view, &item)?;
                 self.event(lines, kind, &item);
                 self.told = change.revision;
+                if lines.len() >= CHUNK_MAX {
+                    return Ok(Some(change.revision));
+                }
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// What a change is to a watcher with a selector.

@@ -14,6 +14,7 @@ use crate::{ApiServer, Clock, Options};
 mod access;
 mod crud;
 mod custom;
+mod history;
 mod semantics;
 mod watch;
 

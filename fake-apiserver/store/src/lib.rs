@@ -246,6 +246,14 @@ impl<V: Clone> Store<V> {
         self.space(space).map_or(0, Space::last_change)
     }
 
+    /// How many kept changes of a space came after revision `since`.
+    pub fn count_since(&self, space: SpaceId, since: u64) -> usize {
+        self.space(space).map_or(0, |space| {
+            let start = space.log.partition_point(|change| change.revision <= since);
+            space.log.len() - start
+        })
+    }
+
     /// The spaces with a change after revision `since`.
     pub fn touched(&self, since: u64) -> impl Iterator<Item = SpaceId> {
         let spaces = (0..).map(SpaceId).zip(&self.spaces);

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use crate::api::Resource;
 use crate::host::{AgentPoolHost, HostFact, JoinFailure};
 use crate::kinds::{
-    CONFIG_MAPS, DAEMON_SETS, DEPLOYMENTS, LEASES, NAMESPACES, NODES, PDBS, PODS, REPLICA_SETS,
-    SERVICE_ACCOUNTS,
+    CONFIG_MAPS, DAEMON_SETS, DEPLOYMENTS, EVENTS, LEASES, NAMESPACES, NODES, PDBS, PODS,
+    REPLICA_SETS, SERVICE_ACCOUNTS,
 };
 use crate::object::{condition_status, items, text};
 use crate::testing::bootstrap::{CA, script};
@@ -445,12 +445,20 @@ fn a_namespace_gets_its_defaults_and_empties_before_it_goes() {
     );
     world.create(PODS, "team", pod("p", "100m", "64Mi"));
     world.run(SECOND);
+    let events = |world: &World| {
+        let all = world.api.all(EVENTS);
+        all.filter(|event| event["metadata"]["namespace"] == "team")
+            .count()
+    };
+    let event = json!({ "metadata": { "name": "e", "namespace": "team" }, "reason": "R" });
+    world.create(EVENTS, "team", event);
     world.delete(NAMESPACES, "", "team", json!({}));
     world.run(4 * SECOND);
     assert!(world.api.get(PODS, "team", "p").is_some());
     world.run(8 * SECOND);
     assert!(world.api.get(NAMESPACES, "", "team").is_none());
     assert!(world.api.get(SERVICE_ACCOUNTS, "team", "default").is_none());
+    assert_eq!(events(&world), 0);
 }
 
 #[test]

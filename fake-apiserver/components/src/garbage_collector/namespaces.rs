@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use super::graph::{Graph, Item};
 use crate::api::{Change, Identity, Object, Operation, Status};
-use crate::kinds::{NAMESPACES, PODS, identities};
+use crate::kinds::{EVENTS, NAMESPACES, PODS, identities};
 use crate::object::{is_deleting, items, text};
-use crate::outbox::{Outbox, Target, delete_uid};
+use crate::outbox::{Outbox, Target, delete_all, delete_uid};
 use crate::time::rfc3339;
 
 /// The namespace whose finalization is not answered yet.
@@ -95,6 +95,9 @@ impl Namespaces {
             if left.is_empty() {
                 if !entry.finalizing {
                     entry.finalizing = true;
+                    // events are nobody's dependents, so the graph does not have them
+                    let events = Target::new(EVENTS, name, "");
+                    out.tell_as(self.identity.clone(), events, delete_all());
                     asked.push(finish(&self.identity, name, &entry.object, out));
                 }
                 entry.next = now + self.pause;

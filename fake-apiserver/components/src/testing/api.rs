@@ -213,6 +213,16 @@ impl MemoryApi {
             }
             Operation::Create(body) => self.create(now, request, body),
             Operation::Delete(options) => self.delete(now, &place, options),
+            Operation::DeleteCollection(options) => {
+                let within = |(resource, key): &&Place| {
+                    *resource == request.resource && key.namespace == request.namespace
+                };
+                let places: Vec<Place> = self.objects.keys().filter(within).cloned().collect();
+                for place in places {
+                    self.delete(now, &place, options)?;
+                }
+                Ok(Value::Null)
+            }
             Operation::Get => self
                 .objects
                 .get(&place)
@@ -354,7 +364,10 @@ impl Api for MemoryApi {
         };
         let body = match &request.operation {
             Operation::Get => &Value::Null,
-            Operation::Create(body) | Operation::Update(body) | Operation::Delete(body) => body,
+            Operation::Create(body)
+            | Operation::Update(body)
+            | Operation::Delete(body)
+            | Operation::DeleteCollection(body) => body,
             Operation::Patch { body, .. } => body,
         };
         let body = essence(request, body);
