@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::bits::Bits;
 use super::class::{ClassId, Footprint, FootprintId, Fresh};
 use super::compiled::ReqSet;
@@ -38,7 +40,7 @@ pub(crate) struct Base<'c> {
 }
 
 /// A claim's requirements and types after one more pod.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Narrowed {
     pub(crate) reqs: Arc<ReqSet>,
     pub(crate) types: Bits,
@@ -82,12 +84,12 @@ impl Claim {
     }
 }
 
-/// Narrows a claim for one more such pod; `None` when it does not fit, now or ever.
-pub(crate) fn narrow(
-    engine: &Engine<'_>,
-    base: &Base<'_>,
-    footprint: &Footprint,
-) -> Option<Narrowed> {
+/// What a claim can become; more than one only where volumes leave a choice.
+pub(crate) type Options = SmallVec<[Narrowed; 1]>;
+
+/// Narrows a claim for one more such pod, by every alternative of its volumes; none when it does
+/// not fit, now or ever.
+pub(crate) fn narrow(engine: &Engine<'_>, base: &Base<'_>, footprint: &Footprint) -> Options {
     let template = &engine.templates[base.template];
     let catalog = &engine.catalogs[template.catalog];
     let ports = &footprint.host_ports;
@@ -95,16 +97,16 @@ pub(crate) fn narrow(
         .iter()
         .any(|port| base.ports.iter().any(|taken| ports_conflict(port, taken)))
     {
-        return None;
+        return Options::new();
     }
     let total = plus(base.total, &footprint.requests);
     let mut fitting = template.fitting(catalog, &total, ports);
     fitting.and_assign(base.types);
     let universe = &engine.universe;
     if !fitting.any() || base.reqs.conflict(&footprint.full, universe).is_some() {
-        return None;
+        return Options::new();
     }
-    footprint.volumes.iter().find_map(|alternative| {
+    let option = |alternative: &ReqSet| {
         let mut reqs = Arc::clone(base.reqs);
         let mut changed = Bits::default();
         for (key, req) in footprint.full.iter() {
@@ -124,7 +126,8 @@ pub(crate) fn narrow(
         filter_types(engine, base.template, &reqs, &changed, &mut types);
         (types.any() && min_values_hold(engine, base.template, &reqs, &types))
             .then_some(Narrowed { reqs, types })
-    })
+    };
+    footprint.volumes.iter().filter_map(option).collect()
 }
 
 /// Drops types that no longer agree with requirements that have changed.
@@ -207,18 +210,16 @@ fn compute_fresh(engine: &Engine<'_>, footprint: &Footprint, template: usize) ->
         total: &total,
         ports: &[],
     };
-    match narrow(engine, &base, footprint) {
-        None => Fresh::Never,
-        Some(mut narrowed) => {
-            if engine.options.min_values == MinValuesPolicy::BestEffort {
-                lower_min_values(engine, template, &mut narrowed);
-            }
-            Fresh::Fits {
-                reqs: narrowed.reqs,
-                types: narrowed.types,
-            }
+    let mut options = narrow(engine, &base, footprint);
+    if options.is_empty() {
+        return Fresh::Never;
+    }
+    if engine.options.min_values == MinValuesPolicy::BestEffort {
+        for narrowed in &mut options {
+            lower_min_values(engine, template, narrowed);
         }
     }
+    Fresh::Fits(options)
 }
 
 fn lower_min_values(engine: &Engine<'_>, template: usize, narrowed: &mut Narrowed) {

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 use super::bits::Bits;
+use super::claim::Options;
 use super::compiled::ReqSet;
 use super::universe::{Amounts, Universe};
 use crate::model::{Effect, HostPort, PodShape, Toleration, TolerationOperator};
@@ -68,13 +69,8 @@ pub(crate) enum Relaxed {
 pub(crate) enum Fresh {
     /// The template never takes the class.
     Never,
-    /// It does, by the first volume alternative that works.
-    Fits {
-        /// Template ∩ pod.
-        reqs: Arc<ReqSet>,
-        /// Instance types that remain.
-        types: Bits,
-    },
+    /// It does: template ∩ pod, by every volume alternative that works.
+    Fits(Options),
 }
 
 impl Footprint {

@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::bits::Bits;
-use super::claim::{Claim, Limits, Narrowed, filter_types, fresh, min_values_hold, narrow};
+use super::claim::{
+    Claim, Limits, Narrowed, Options, filter_types, fresh, min_values_hold, narrow,
+};
 use super::class::{ClassId, FootprintId, Fresh};
 use super::compiled::ReqSet;
 use super::engine::{Engine, fits, ports_conflict};
@@ -417,8 +419,8 @@ impl Run<'_, '_, '_> {
         }
         let base = self.outcome.claims[index].as_base();
         let needs = &self.engine.footprints[footprint];
-        let mut narrowed = narrow(self.engine, &base, needs).ok_or(Miss::Never)?;
-        self.settle(class, template, index, &mut narrowed)?;
+        let options = narrow(self.engine, &base, needs);
+        let narrowed = self.settle_one(class, template, index, options)?;
         let claim = &mut self.outcome.claims[index];
         let is_narrower = !Arc::ptr_eq(&claim.reqs, &narrowed.reqs);
         claim.reqs = narrowed.reqs;
@@ -434,20 +436,18 @@ impl Run<'_, '_, '_> {
         let index = self.outcome.claims.len();
         let footprint = self.known(class).footprint;
         for template in 0..self.engine.templates.len() {
-            let Fresh::Fits { reqs, types } = fresh(self.engine, footprint, template) else {
+            let Fresh::Fits(options) = fresh(self.engine, footprint, template) else {
                 continue;
             };
-            let mut narrowed = Narrowed {
-                reqs: Arc::clone(reqs),
-                types: types.clone(),
-            };
+            let mut options = options.clone();
             let limits = &self.outcome.limits[template];
-            if !limits.restrict(self.engine, template, &mut narrowed.types)
-                || !min_values_hold(self.engine, template, &narrowed.reqs, &narrowed.types)
-                || self.settle(class, template, index, &mut narrowed).is_err()
-            {
+            options.retain(|narrowed| {
+                limits.restrict(self.engine, template, &mut narrowed.types)
+                    && min_values_hold(self.engine, template, &narrowed.reqs, &narrowed.types)
+            });
+            let Ok(narrowed) = self.settle_one(class, template, index, options) else {
                 continue;
-            }
+            };
             let Narrowed { reqs, types } = narrowed;
             self.outcome.limits[template].take(self.engine, template, &types);
             let mut claim = Claim::new(template, reqs, types, &self.engine.universe);
@@ -459,6 +459,25 @@ impl Run<'_, '_, '_> {
             return true;
         }
         false
+    }
+
+    /// The first of the options that topology allows, narrowed to what it allows.
+    fn settle_one(
+        &mut self,
+        class: ClassId,
+        template: usize,
+        index: usize,
+        options: Options,
+    ) -> Result<Narrowed, Miss> {
+        let mut miss = None;
+        for mut narrowed in options {
+            match self.settle(class, template, index, &mut narrowed) {
+                Ok(()) => return Ok(narrowed),
+                Err(Miss::NotNow) => miss = Some(Miss::NotNow),
+                Err(other) => miss = miss.or(Some(other)),
+            }
+        }
+        Err(miss.unwrap_or(Miss::Never))
     }
 
     /// Narrows a claim further, into domains that topology allows: the best for which types are

@@ -2,6 +2,7 @@
 
 mod basics;
 mod constraints;
+mod pinned;
 mod topology;
 
 use std::collections::BTreeSet;
