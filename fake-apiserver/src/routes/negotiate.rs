@@ -30,6 +30,25 @@ pub(super) fn aggregated(headers: &HeaderMap) -> Option<&'static str> {
     }
 }
 
+/// 406 unless the client takes plain JSON.
+pub(super) fn json(headers: &HeaderMap) -> Result<()> {
+    let media = |clause: &str| clause.split(';').next().unwrap_or_default().trim() == "*/*";
+    let mut any = false;
+    for clause in clauses(headers) {
+        any = true;
+        if media(clause) || clause.starts_with("application/json") || clause == "application/*" {
+            return Ok(());
+        }
+    }
+    if any {
+        Err(Status::not_acceptable(
+            "406: Not Acceptable\n\nAvailable representations: application/json",
+        ))
+    } else {
+        Ok(())
+    }
+}
+
 /// The first acceptable form. `custom` kinds and built-in ones speak the same forms here.
 pub(super) fn format(headers: &HeaderMap) -> Result<Format> {
     let mut any = false;

@@ -1,19 +1,33 @@
-//! OpenAPI v3 documents per group version: what `kubectl` validates, explains and patches by.
+//! OpenAPI: v3 documents per group version, by which `kubectl` validates, explains and patches, and
+//! the one v2 document for clients that know no other.
 
 use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use serde_json::{Map, Value, json};
 
-use super::{discovery, respond};
+use super::{discovery, negotiate, respond};
 use crate::registry::{ResourceType, ServedVersion};
 use crate::schema::builtin;
 use crate::server::ApiServer;
 use crate::status::{Result, Status};
 
-/// `/openapi/v2` is not served: every client that asks for it goes on with v3.
-pub(super) fn v2(_server: &ApiServer, _headers: &HeaderMap) -> Result<Response> {
-    Err(Status::no_such_path())
+/// `/openapi/v2`: everything in one document, as JSON. The protobuf form is not served: clients that
+/// accept nothing else go on with v3, as after any 406.
+pub(super) fn v2(server: &ApiServer, headers: &HeaderMap) -> Result<Response> {
+    negotiate::json(headers)?;
+    let machine = server.lock();
+    let registry = &machine.registry;
+    let body = server.documents().get(registry.epoch, "openapi-v2", || {
+        let mut document = Document::default();
+        for row in registry.groups().flat_map(|(_, rows)| rows) {
+            for served in row.versions.iter().filter(|version| version.served) {
+                document.resource(row, served);
+            }
+        }
+        document.finish_v2(&server.version())
+    });
+    Ok(discovery::cached(headers, "application/json", body))
 }
 
 /// `/openapi/v3`: the documents and their hashes.
@@ -181,6 +195,17 @@ impl Document {
         }
     }
 
+    fn finish_v2(self, version: &str) -> Value {
+        let mut paths = Value::Object(self.paths);
+        let mut definitions = Value::Object(self.schemas);
+        downgrade(&mut paths);
+        downgrade(&mut definitions);
+        json!({
+            "swagger": "2.0", "info": {"title": "Kubernetes", "version": version},
+            "paths": paths, "definitions": definitions,
+        })
+    }
+
     fn finish(self) -> Value {
         json!({
             "openapi": "3.0.0", "info": {"title": "Kubernetes", "version": "unversioned"},
@@ -208,6 +233,41 @@ fn relink(value: &mut Value) {
             map.values_mut().for_each(relink);
         }
         Value::Array(items) => items.iter_mut().for_each(relink),
+        _ => {}
+    }
+}
+
+/// Rewrites parts of a v3 document as v2 spells them, and drops what v2 has no word for, as the
+/// real server does when it publishes schemas of custom resources.
+fn downgrade(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            for keyword in ["nullable", "oneOf", "anyOf", "not"] {
+                map.remove(keyword);
+            }
+            if let Some(Value::String(target)) = map.get_mut("$ref") {
+                *target = target.replace("#/components/schemas/", "#/definitions/");
+            }
+            if map.get("in").is_some_and(|place| place == "query")
+                && let Some(schema) = map.remove("schema")
+            {
+                map.insert("type".into(), schema["type"].clone());
+            }
+            if let Some(mut content) = map.remove("content") {
+                let schema = content["application/json"]["schema"].take();
+                map.insert("schema".into(), schema);
+            }
+            for (name, value) in map {
+                match value {
+                    // names of fields, which may be those of keywords
+                    Value::Object(fields) if name == "properties" => {
+                        fields.values_mut().for_each(downgrade);
+                    }
+                    value => downgrade(value),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(downgrade),
         _ => {}
     }
 }
