@@ -287,13 +287,22 @@ impl Metrics {
         );
     }
 
-    /// Usage and limit of a pool, by resource in whole units (cores for CPU).
+    /// Usage and limit of a pool, by resource in whole units (cores for CPU). Resources that are
+    /// no longer used or limited are no longer reported.
     pub(crate) fn pool(&self, pool: &str, usage: &[(String, f64)], limits: &[(String, f64)]) {
-        for (resource, amount) in usage {
-            self.0.set(Name::NodePoolsUsage, &[resource, pool], *amount);
-        }
-        for (resource, amount) in limits {
-            self.0.set(Name::NodePoolsLimit, &[resource, pool], *amount);
+        for (name, amounts) in [
+            (Name::NodePoolsUsage, usage),
+            (Name::NodePoolsLimit, limits),
+        ] {
+            let labels: Vec<([&str; 2], f64)> = amounts
+                .iter()
+                .map(|(resource, amount)| ([resource.as_str(), pool], *amount))
+                .collect();
+            let series: Vec<(&[&str], f64)> = labels
+                .iter()
+                .map(|(labels, amount)| (&labels[..], *amount))
+                .collect();
+            self.0.replace(name, ("nodepool", pool), &series);
         }
     }
 

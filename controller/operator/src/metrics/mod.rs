@@ -104,6 +104,20 @@ impl Metrics {
         }
     }
 
+    /// Sets the gauges of one object at once: those whose label has that value become exactly
+    /// `series`, so that none outlives what it counted.
+    pub fn replace(&self, name: Name, (label, value): (&str, &str), series: &[(&[&str], f64)]) {
+        let Some(index) = name.spec().labels.iter().position(|known| *known == label) else {
+            return;
+        };
+        let mut families = self.lock();
+        let family = families.entry(name).or_default();
+        family.retain(|labels, _| labels[index] != value);
+        for (labels, amount) in series {
+            family.insert(owned(labels), Series::Number(*amount));
+        }
+    }
+
     /// Drops all series of a metric.
     pub fn clear(&self, name: Name) {
         self.lock().remove(&name);
@@ -348,6 +362,18 @@ mod tests {
         metrics.remove(Name::NodePoolsUsage, "nodepool", "a");
         assert_eq!(metrics.value(Name::NodePoolsUsage, &["cpu", "a"]), None);
         assert!((metrics.total(Name::NodePoolsUsage) - 2.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn gauges_of_an_object_are_replaced_as_a_whole() {
+        let metrics = Metrics::new();
+        metrics.set(Name::NodePoolsUsage, &["cpu", "a"], 4.0);
+        metrics.set(Name::NodePoolsUsage, &["cpu", "b"], 2.0);
+        let left: [(&[&str], f64); 1] = [(&["nodes", "a"], 0.0)];
+        metrics.replace(Name::NodePoolsUsage, ("nodepool", "a"), &left);
+        assert_eq!(metrics.value(Name::NodePoolsUsage, &["cpu", "a"]), None);
+        assert_eq!(metrics.value(Name::NodePoolsUsage, &["nodes", "a"]), Some(0.0));
+        assert_eq!(metrics.value(Name::NodePoolsUsage, &["cpu", "b"]), Some(2.0));
     }
 
     #[test]
