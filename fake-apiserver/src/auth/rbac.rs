@@ -187,7 +187,13 @@ impl Access {
         if self.allows(user, wish).is_some() {
             return Ok(());
         }
-        Err(match wish {
+        Err(self.refusal(user, wish))
+    }
+
+    /// The 403 for a wish that is not granted.
+    #[expect(clippy::unused_self, reason = "only the one who judges refuses")]
+    pub(crate) fn refusal(&self, user: &User, wish: Wish<'_>) -> Status {
+        match wish {
             Wish::Path { verb, path } => Status::forbidden_path(&user.name, verb, path),
             Wish::Resource {
                 verb,
@@ -220,7 +226,7 @@ impl Access {
                     &why,
                 )
             }
-        })
+        }
     }
 }
 

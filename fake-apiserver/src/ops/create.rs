@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::admission::node_restriction::{self, Transition};
+use crate::admission::quota;
 use crate::item::Item;
 use crate::machine::{Answer, Call, Machine, key};
 use crate::meta;
@@ -80,6 +82,11 @@ impl Machine {
         defaulting::create(&resource.group, &resource.plural, &mut object);
         admission::create(self, call, &mut object)?;
         self.check_new(call, &mut object, None)?;
+        let step = Transition {
+            old: None,
+            new: Some(&object),
+        };
+        node_restriction::check(call, step)?;
         if !tracked {
             managed::track(self, call, None, &mut object);
         }
@@ -87,6 +94,7 @@ impl Machine {
         if self.store.get(resource.space, &key).is_some() {
             return Err(Status::already_exists(resource.named(&name)));
         }
+        quota::check(self, call, &object)?;
         if call.options.dry_run {
             return Ok(Item::new(object));
         }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::list::ListOptions;
 use super::revision_of;
 use super::update::is_finished;
+use crate::admission::node_restriction::{self, Transition};
 use crate::item::Item;
 use crate::machine::{Answer, Call, Machine};
 use crate::meta;
@@ -29,6 +30,11 @@ impl Machine {
                 "this namespace may not be deleted",
             ));
         }
+        let step = Transition {
+            old: Some(old.value()),
+            new: None,
+        };
+        node_restriction::check(call, step)?;
         let dry_run = call.options.dry_run || options["dryRun"][0] == "All";
         let mut new = old.value().clone();
         set_propagation(&mut new, options);

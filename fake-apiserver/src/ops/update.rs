@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::{revision_of, wanted_revision};
+use crate::admission::node_restriction::{self, Transition};
 use crate::item::Item;
 use crate::machine::{Answer, Call, Machine};
 use crate::meta;
@@ -78,6 +79,11 @@ impl Machine {
         if call.subresource.is_empty() || resource.custom {
             self.check_new(call, &mut new, Some(old.value()))?;
         }
+        let step = Transition {
+            old: Some(old.value()),
+            new: Some(&new),
+        };
+        node_restriction::check(call, step)?;
         bump_generation(resource, call.view.has_status(), old.value(), &mut new);
         if origin != Origin::Apply {
             managed::track(self, call, Some(old.value()), &mut new);

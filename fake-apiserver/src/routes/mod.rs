@@ -2,6 +2,7 @@
 
 mod body;
 mod discovery;
+mod impersonate;
 mod negotiate;
 mod openapi;
 mod path;
@@ -55,6 +56,7 @@ async fn answer(server: &ApiServer, request: Request) -> Result<Response> {
     let user = authenticate(server, &request)?;
     let (parts, body) = request.into_parts();
     let target = path::parse(parts.uri.path());
+    let user = impersonate::user(server, user, &parts, &target)?;
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     if let Target::Resource(path) = target {
         let request = resource::Request {

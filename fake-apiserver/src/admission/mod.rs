@@ -1,6 +1,10 @@
 //! Built-in admission plugins that change or refuse objects
 //! (`kubernetes/kubernetes plugin/pkg/admission`), in upstream's order.
 
+mod limits;
+pub(crate) mod node_restriction;
+pub(crate) mod quota;
+
 use serde_json::{Value, json};
 
 use crate::machine::{Call, Machine};
@@ -12,11 +16,12 @@ pub(crate) fn create(machine: &Machine, call: &Call<'_>, object: &mut Value) -> 
     let resource = &call.view.resource;
     match (resource.group.as_str(), resource.plural.as_str()) {
         ("", "pods") => {
-            limit_ranger(machine, call.namespace, object);
+            limits::default(machine, call.namespace, object);
             service_account(machine, call, object)?;
             priority(machine, object)?;
             toleration_seconds(object);
-            runtime_class(machine, object)
+            runtime_class(machine, object)?;
+            within_limits(machine, call, object)
         }
         ("", "nodes") => {
             taint_new_node(object);
@@ -147,6 +152,18 @@ fn priority(machine: &Machine, pod: &mut Value) -> Result<()> {
     Ok(())
 }
 
+/// `LimitRanger`, the bounds.
+fn within_limits(machine: &Machine, call: &Call<'_>, pod: &Value) -> Result<()> {
+    let problems = limits::violations(machine, call.namespace, pod);
+    let why = match problems.as_slice() {
+        [] => return Ok(()),
+        [one] => one.clone(),
+        many => format!("[{}]", many.join(", ")),
+    };
+    let name = meta::string(pod, "name");
+    Err(Status::forbidden(call.view.resource.named(name), &why))
+}
+
 /// `DefaultTolerationSeconds`: 300 s of patience with unreachable and not-ready nodes.
 fn toleration_seconds(pod: &mut Value) {
     let spec = meta::map_mut(pod, "spec");
@@ -237,45 +254,6 @@ fn default_storage_class(machine: &Machine, claim: &mut Value) {
     });
     if let Some(default) = default {
         meta::map_mut(claim, "spec").insert("storageClassName".into(), default.name().into());
-    }
-}
-
-/// `LimitRanger`: default requests and limits of containers.
-fn limit_ranger(machine: &Machine, namespace: &str, pod: &mut Value) {
-    let space = machine.registry.space("", "limitranges");
-    let prefix = format!("{namespace}/");
-    let ranges: Vec<Value> = machine
-        .store
-        .range(space, &prefix, None)
-        .flat_map(|(_, range)| {
-            let limits = range.value.value()["spec"]["limits"].as_array();
-            limits.cloned().unwrap_or_default()
-        })
-        .filter(|limit| limit["type"] == "Container")
-        .collect();
-    if ranges.is_empty() {
-        return;
-    }
-    let spec = meta::map_mut(pod, "spec");
-    for field in ["containers", "initContainers"] {
-        let containers = spec.get_mut(field).and_then(Value::as_array_mut);
-        for container in containers.into_iter().flatten() {
-            let resources = meta::map_mut(container, "resources");
-            for limit in &ranges {
-                for (from, to) in [("default", "limits"), ("defaultRequest", "requests")] {
-                    let Some(defaults) = limit[from].as_object() else {
-                        continue;
-                    };
-                    let own = resources.entry(to).or_insert_with(|| json!({}));
-                    let Some(own) = own.as_object_mut() else {
-                        continue;
-                    };
-                    for (name, value) in defaults {
-                        own.entry(name.clone()).or_insert_with(|| value.clone());
-                    }
-                }
-            }
-        }
     }
 }
 
