@@ -288,11 +288,12 @@ impl FaultPlan {
         });
         let process = self.process.iter().map(|fault| match fault {
             ProcessFault::CrashAtWrite { write, moment, .. } => {
-                let side = match moment {
-                    Moment::Before => "before",
-                    Moment::After => "after",
+                let what = match moment {
+                    Moment::Before => "crash before",
+                    Moment::After => "crash after",
+                    Moment::Ambiguous => "no answer to",
                 };
-                format!("crash {side} write {write}")
+                format!("{what} write {write}")
             }
             ProcessFault::CrashAtAwait { poll, .. } => format!("crash at poll {poll}"),
             ProcessFault::Pause { at, lasts } => {

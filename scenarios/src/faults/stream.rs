@@ -85,9 +85,12 @@ impl FaultyStream {
 
     /// When something is due that no event of the stream wakes us for.
     fn wake_at(&self, now: Duration) -> Option<Duration> {
-        let late = self.late.front().map(|(due, _)| *due);
-        let held = (self.held_until > now).then_some(self.held_until);
-        [late, held, self.cut].into_iter().flatten().min()
+        let next = if self.held_until > now {
+            Some(self.held_until)
+        } else {
+            self.late.front().map(|(due, _)| *due)
+        };
+        next.into_iter().chain(self.cut).min()
     }
 }
 
@@ -187,6 +190,11 @@ mod tests {
             hold: seconds(5),
             ..Stream::default()
         };
+        let both = Stream {
+            delay: seconds(2),
+            hold: seconds(5),
+            ..Stream::default()
+        };
         let cut = Stream {
             cut_after: seconds(2),
             delay: seconds(0),
@@ -195,6 +203,7 @@ mod tests {
         insta::assert_snapshot!(arrivals(Stream::default(), None), @"a@1 b@2 c@3 end@3");
         insta::assert_snapshot!(arrivals(late, None), @"a@11 b@12 c@13 end@13");
         insta::assert_snapshot!(arrivals(halting, None), @"a@1 b@7 c@13 end@18");
+        insta::assert_snapshot!(arrivals(both, None), @"a@3 b@8 c@13 end@18");
         insta::assert_snapshot!(arrivals(cut, None), @"a@1 end@2");
         insta::assert_snapshot!(arrivals(late, Some(11)), @"a@11 b@11 c@11 end@11");
     }

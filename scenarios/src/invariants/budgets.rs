@@ -1,9 +1,11 @@
 //! Voluntary disruption stays within the budgets of its NodePool.
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::history::{age, disruption, newly_disrupted, pool_of};
-use super::{Findings, History, Invariant, When};
+use super::{Findings, History, Invariant, When, cron};
+use crate::format::parse_duration;
 use crate::observe::{Observation, resources};
 
 pub(super) const INVARIANT: Invariant = Invariant {
@@ -41,7 +43,7 @@ fn check(observation: &Observation<'_>, history: &History) -> Findings {
         let disrupted = of_pool().filter(|claim| disruption(claim).is_some());
         let disrupted = disrupted.count() as u64;
         let budgets = &pool.value()["spec"]["disruption"]["budgets"];
-        let Some(allowed) = allowed(budgets, reason, nodes) else {
+        let Some(allowed) = allowed(budgets, (reason, nodes), observation.now) else {
             continue;
         };
         findings.premises += 1;
@@ -55,16 +57,16 @@ fn check(observation: &Observation<'_>, history: &History) -> Findings {
     findings
 }
 
-/// How many nodes may be disrupted for a reason; the strictest budget counts. Budgets with a
-/// schedule are left out: they only make it stricter. `None`: nothing limits it.
-fn allowed(budgets: &Value, reason: &str, nodes: u64) -> Option<u64> {
+/// How many nodes may be disrupted for a reason; the strictest budget counts. `None`: nothing
+/// limits it.
+fn allowed(budgets: &Value, (reason, nodes): (&str, u64), now: Timestamp) -> Option<u64> {
     let budgets = budgets.as_array()?;
     let concerns = |budget: &&Value| {
         let reasons = budget["reasons"].as_array();
         let named = reasons.is_none_or(|reasons| {
             reasons.is_empty() || reasons.iter().any(|known| known == reason)
         });
-        named && budget["schedule"].is_null()
+        named && holds(budget, now)
     };
     let share = |budget: &Value| {
         let text = budget["nodes"].as_str().unwrap_or("10%");
@@ -73,11 +75,28 @@ fn allowed(budgets: &Value, reason: &str, nodes: u64) -> Option<u64> {
             Some(percent) => percent
                 .parse::<u64>()
                 .ok()
-                .map(|p| (p * nodes).div_ceil(100)),
+                .map(|percent| (percent * nodes).div_ceil(100)),
             None => text.parse().ok(),
         }
     };
     budgets.iter().filter(concerns).filter_map(share).min()
+}
+
+/// Whether a budget holds, and held when it was decided. One whose schedule is not read here is
+/// left out: it could only make the others stricter.
+fn holds(budget: &Value, now: Timestamp) -> bool {
+    let Some(schedule) = budget["schedule"].as_str() else {
+        return true;
+    };
+    let duration = budget["duration"].as_str().unwrap_or_default();
+    let Ok(duration) = parse_duration(duration) else {
+        return false;
+    };
+    let earlier = SignedDuration::try_from(DECIDED_WITHIN).unwrap_or_default();
+    let decided = now.checked_sub(earlier).unwrap_or(now);
+    [now, decided]
+        .into_iter()
+        .all(|at| cron::is_open(schedule, duration, at) == Some(true))
 }
 
 #[cfg(test)]
@@ -93,9 +112,14 @@ mod tests {
             {"nodes": "1", "reasons": ["Drifted"]},
             {"nodes": "0", "schedule": "@daily", "duration": "1h"},
         ]);
-        assert_eq!(allowed(&budgets, "Underutilized", 5), Some(3));
-        assert_eq!(allowed(&budgets, "Drifted", 5), Some(1));
-        assert_eq!(allowed(&json!(null), "Drifted", 5), None);
-        assert_eq!(allowed(&json!([{"nodes": "10%"}]), "Empty", 4), Some(1));
+        let at = |text: &str| text.parse::<Timestamp>().expect("a time");
+        let noon = at("2026-01-05T12:00:00Z");
+        assert_eq!(allowed(&budgets, ("Underutilized", 5), noon), Some(3));
+        assert_eq!(allowed(&budgets, ("Drifted", 5), noon), Some(1));
+        let night = at("2026-01-05T00:30:00Z");
+        assert_eq!(allowed(&budgets, ("Drifted", 5), night), Some(0));
+        assert_eq!(allowed(&json!(null), ("Drifted", 5), noon), None);
+        let tenth = json!([{"nodes": "10%"}]);
+        assert_eq!(allowed(&tenth, ("Empty", 4), noon), Some(1));
     }
 }

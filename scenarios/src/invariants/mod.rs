@@ -6,6 +6,7 @@
 mod budgets;
 mod cheaper;
 mod claims_correspond;
+mod cron;
 mod do_not_disrupt;
 mod double_launch;
 mod finalizers_resolve;

@@ -19,13 +19,14 @@ const NOTICE_MIN: Duration = Duration::from_secs(20);
 fn check(observation: &Observation<'_>, history: &History) -> Findings {
     let mut findings = Findings::default();
     for eviction in &history.facts.evictions {
+        if !eviction.evicted {
+            findings.premises += 1;
+            continue;
+        }
         if age(eviction.noticed, eviction.at) < NOTICE_MIN || !history.was_calm(eviction.noticed) {
             continue;
         }
         findings.premises += 1;
-        if !eviction.evicted {
-            continue;
-        }
         let claim = observation.objects.all(resources::CLAIMS).find(|claim| {
             let id = claim.value()["status"]["providerID"].as_str();
             id.is_some_and(|id| id.eq_ignore_ascii_case(&eviction.provider_id))

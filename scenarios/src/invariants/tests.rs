@@ -95,7 +95,10 @@ fn eventful(id: &str) -> World {
         }),
         "INV-CHEAPER" => facts.replacements.push(Replacement {
             from: vec![priced("a", 300)],
-            to: vec![priced("b", 200)],
+            to: vec![Priced {
+                offering: "Standard_D2s_v5 westeurope-1 spot".to_owned(),
+                ..priced("b", 200)
+            }],
         }),
         "INV-SPOT-DEADLINE" => {
             world.history.calm_since = Some(start());

@@ -36,6 +36,12 @@ pub struct History {
     pub deleting_since: BTreeMap<String, Timestamp>,
     /// Objects that asked to be deleted and are gone.
     pub deletions: u64,
+    /// NodeClaims of NodePools that were created, and that are gone.
+    pub claims_created: u64,
+    /// See [`Self::claims_created`].
+    pub claims_deleted: u64,
+    /// Nodes of NodePools that are gone.
+    pub nodes_deleted: u64,
     /// How long leftovers may exist: one period of the controller's garbage collection and one
     /// pass of the world.
     pub grace: Duration,
@@ -246,7 +252,12 @@ impl History {
 
     fn claim(&mut self, now: Timestamp, change: &Seen, objects: &Mirror, vms: &[VmView]) {
         let name = change.object.name();
+        let of_pool = u64::from(!pool_of(&change.object).is_empty());
+        if change.change == Change::Added {
+            self.claims_created += of_pool;
+        }
         if change.change == Change::Deleted {
+            self.claims_deleted += of_pool;
             self.claims_gone.entry(name.to_owned()).or_insert(now);
             self.claims_gone
                 .retain(|_, gone| age(*gone, now) < GONE_KEPT);
@@ -269,6 +280,9 @@ impl History {
 
     fn node(&mut self, now: Timestamp, change: &Seen) {
         let name = change.object.name().to_owned();
+        if change.change == Change::Deleted && !pool_of(&change.object).is_empty() {
+            self.nodes_deleted += 1;
+        }
         if change.change == Change::Deleted || !is_protected(&change.object) {
             self.protected_nodes.remove(&name);
         } else {
