@@ -1,41 +1,40 @@
-//! The page around the picture.
+//! The page: what broke first, then figures, the picture, verdicts and the timeline.
 
 use std::time::Duration;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use crate::report::data::data;
-use crate::report::picture::picture;
-use crate::story::{Happening, stamp};
-use crate::world::Outcome;
+use crate::report::data::Data;
+use crate::story::stamp;
 
 const STYLE: &str = include_str!("report.css");
 const SCRIPT: &str = include_str!("report.js");
 
 /// The whole document; it loads nothing.
-pub fn page(outcome: &Outcome) -> String {
+pub fn page(data: &Data) -> String {
     // `<` would end the script element early.
-    let embedded = data(outcome).to_string().replace('<', "\\u003c");
+    let embedded = serde_json::to_string(data).expect("reports are plain data");
+    let embedded = embedded.replace('<', "\\u003c");
     let markup = html! {
         (DOCTYPE)
         html lang="en" {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                title { (outcome.scenario) " · " (verdict(outcome)) }
+                title { (data.scenario) " · " (verdict(data)) }
                 style { (PreEscaped(STYLE)) }
             }
             body {
                 main {
-                    (header(outcome))
-                    (failures(outcome))
-                    (figures(outcome))
-                    section.scroll { (picture(outcome)) (legend()) }
-                    (judgement(outcome))
-                    (timeline(outcome))
+                    (header(data))
+                    (failure(data))
+                    (figures(data))
+                    (chart())
+                    (judgement(data))
+                    (timeline(data))
                     footer {
-                        "trace " code { (outcome.hash) } " · " (outcome.records) " records · "
-                        "format of the embedded data: " code { "#data" }
+                        "trace " code { (data.trace_hash) } " · " (data.trace_records)
+                        " records · data of this page: " code { "#data" } " (" code { "nap schema report" } ")"
                     }
                 }
                 script type="application/json" id="data" { (PreEscaped(embedded)) }
@@ -46,66 +45,73 @@ pub fn page(outcome: &Outcome) -> String {
     markup.into_string()
 }
 
-fn verdict(outcome: &Outcome) -> &'static str {
-    if outcome.passed() { "passed" } else { "failed" }
+fn verdict(data: &Data) -> &'static str {
+    if data.passed { "passed" } else { "failed" }
 }
 
-fn header(outcome: &Outcome) -> Markup {
+fn time(millis: u64) -> String {
+    stamp(Duration::from_millis(millis))
+}
+
+fn header(data: &Data) -> Markup {
     html! {
         header {
             div.title {
-                h1 { (outcome.scenario) }
-                span class=(format!("pill {}", verdict(outcome))) { (verdict(outcome)) }
+                h1 { (data.scenario) }
+                span class=(format!("pill {}", verdict(data))) { (verdict(data)) }
             }
-            p.proves { (outcome.proves) }
+            p.proves { (data.proves) }
             p.meta {
-                (outcome.region) " · world " (outcome.world) " · seed " (outcome.seed) " · starts "
-                (outcome.chronicle.epoch())
+                (data.region) " · world " (data.world) " · seed " (data.seed) " · starts " (data.epoch)
+                @if !data.fault_plan.is_empty() { " · faults: " (data.fault_plan) }
             }
         }
     }
 }
 
-fn failures(outcome: &Outcome) -> Markup {
-    let failures = outcome.failures();
+fn failure(data: &Data) -> Markup {
     html! {
-        @if !failures.is_empty() {
+        @if let Some(broken) = &data.failure {
             section.failures {
-                h2 { "What went wrong" }
-                ol { @for failure in &failures { li { (failure) } } }
-                p { "Reproduce: " code {
-                    "nap sim " (outcome.scenario) ".yaml --seed " (outcome.seed) " --world " (outcome.world)
-                } }
+                h2 { "What broke: " (broken.what) }
+                p.seen {
+                    @if let Some(at) = broken.at {
+                        button.at.jump data-at=(at) title="show in the picture" { (time(at)) }
+                    }
+                    (broken.seen)
+                }
+                @if let Some(event) = &broken.event { p { "Just before: " (event) } }
+                p.command { code #reproduce { (broken.reproduce) } button #copy { "copy" } }
+                @if data.failures.len() > 1 {
+                    details {
+                        summary { "everything that went wrong (" (data.failures.len()) ")" }
+                        ol { @for failure in &data.failures { li { (failure) } } }
+                    }
+                }
             }
         }
     }
 }
 
-fn figures(outcome: &Outcome) -> Markup {
-    let chronicle = &outcome.chronicle;
-    let total = chronicle.total_cost(outcome.horizon);
-    let peak = chronicle
-        .costs()
-        .iter()
-        .map(|step| step.machines)
-        .max()
-        .unwrap_or(0);
-    let pods: usize = chronicle.lanes().iter().map(|lane| lane.pods.len()).sum();
+fn figures(data: &Data) -> Markup {
+    let cost = data.cost_micro_dollars;
+    let faults: u64 = data.fault_counts.iter().map(|it| it.times).sum();
     let cards = [
         (
             "cost of the run",
-            format!("${}.{:04}", total / 1_000_000, total % 1_000_000 / 100),
+            format!("${}.{:04}", cost / 1_000_000, cost % 1_000_000 / 100),
         ),
         (
             "machines",
-            format!("{} (peak {peak})", chronicle.lanes().len()),
+            format!("{} (peak {})", data.machines.len(), data.peak_machines),
         ),
-        ("pods placed", pods.to_string()),
-        ("virtual time", stamp(outcome.horizon)),
+        ("pods placed", data.pods_placed.to_string()),
+        ("virtual time", time(data.virtual_millis)),
         (
             "requests",
-            format!("{} ({} writes)", outcome.requests, outcome.writes),
+            format!("{} ({} writes)", data.requests, data.writes),
         ),
+        ("faults", faults.to_string()),
     ];
     html! {
         section.cards {
@@ -116,44 +122,85 @@ fn figures(outcome: &Outcome) -> Markup {
     }
 }
 
-fn legend() -> Markup {
+fn chart() -> Markup {
     html! {
-        p.legend {
-            span.key { i.spot {} "spot" }
-            span.key { i.on-demand {} "on-demand" }
-            span.key { i.bootkey {} "until the node is ready" }
-            span.key { i.podkey {} "pod" }
+        section.picture {
+            div.tools role="toolbar" aria-label="Time window" {
+                button data-do="in" title="zoom in (+)" { "+" }
+                button data-do="out" title="zoom out (-)" { "−" }
+                button data-do="left" title="earlier (←)" { "←" }
+                button data-do="right" title="later (→)" { "→" }
+                button data-do="all" title="whole run (0)" { "all" }
+                input #filter type="search" placeholder="filter machines, pods, events ( / )"
+                    aria-label="Filter";
+                button data-do="help" title="keys (?)" { "?" }
+                span.window aria-live="polite" {}
+            }
+            dl.help hidden {
+                dt { "+ −" } dd { "zoom, also Ctrl and wheel" }
+                dt { "← →" } dd { "earlier, later; dragging does the same" }
+                dt { "0" } dd { "whole run" }
+                dt { "j k" } dd { "next, previous event; Enter zooms to it" }
+                dt { "f" } dd { "next fault" }
+                dt { "x" } dd { "what broke" }
+                dt { "/" } dd { "filter" }
+                dt { "Esc" } dd { "clear the filter, close this" }
+            }
+            div #chart tabindex="0" role="img"
+                aria-label="Cost, faults, verdicts, machines and their pods over time" {
+                noscript { "The picture needs scripts; the figures are embedded as JSON in #data." }
+            }
+            p.legend {
+                span.key { i.spot {} "spot" }
+                span.key { i.on-demand {} "on-demand" }
+                span.key { i.bootkey {} "until the node is ready" }
+                span.key { i.podkey {} "pod" }
+                span.key { i.faultkey {} "fault" }
+                span.key { i.decisionkey {} "decision" }
+            }
         }
     }
 }
 
-fn judgement(outcome: &Outcome) -> Markup {
+fn judgement(data: &Data) -> Markup {
     html! {
         section.judgement {
             div {
                 h2 { "Expectations" }
                 ul.checks {
-                    @for verdict in &outcome.verdicts {
+                    @for verdict in &data.expectations {
                         li class=(if verdict.ok { "ok" } else { "bad" }) {
                             span.what { (verdict.what) }
-                            span.at { (stamp(verdict.at)) }
+                            button.at.jump data-at=(verdict.at) { (time(verdict.at)) }
                             @if !verdict.ok { div.why { (verdict.seen) } }
                         }
                     }
-                    @if outcome.verdicts.is_empty() { li.none { "none" } }
+                    @if data.expectations.is_empty() { li.none { "none" } }
                 }
             }
             div {
                 h2 { "Invariants" }
                 ul.checks {
-                    @for (id, doc, premises) in &outcome.premises {
-                        @let broken = outcome.violations.iter().find(|it| it.id == *id);
-                        li class=(if broken.is_none() { "ok" } else { "bad" }) title=(doc) {
-                            span.what { (id) }
-                            span.at { "premise " (premises) "×" }
-                            @if let Some(violation) = broken {
-                                div.why { (stamp(violation.at)) " " (violation.message) }
+                    @for invariant in &data.invariants {
+                        li class=(if invariant.ok { "ok" } else { "bad" }) title=(invariant.doc) {
+                            span.what { (invariant.id) }
+                            span.at { "premise " (invariant.premises) "×" }
+                            @if let (Some(at), Some(seen)) = (invariant.at, &invariant.seen) {
+                                div.why {
+                                    button.at.jump data-at=(at) { (time(at)) }
+                                    (seen)
+                                }
                             }
+                        }
+                    }
+                }
+            }
+            @if !data.fault_counts.is_empty() {
+                div {
+                    h2 { "Faults" }
+                    ul.checks {
+                        @for count in &data.fault_counts {
+                            li.none { (count.kind) span.at { (count.times) "×" } }
                         }
                     }
                 }
@@ -162,9 +209,11 @@ fn judgement(outcome: &Outcome) -> Markup {
     }
 }
 
-fn timeline(outcome: &Outcome) -> Markup {
-    let happenings = outcome.chronicle.happenings();
-    let mut kinds: Vec<&str> = happenings.iter().map(|it| it.kind.as_str()).collect();
+fn timeline(data: &Data) -> Markup {
+    let mut kinds: Vec<&str> = data.timeline.iter().map(|it| it.kind.as_str()).collect();
+    if !data.faults.is_empty() {
+        kinds.push("fault");
+    }
     kinds.sort_unstable();
     kinds.dedup();
     html! {
@@ -172,26 +221,13 @@ fn timeline(outcome: &Outcome) -> Markup {
             h2 { "Timeline" }
             p.filters {
                 @for kind in &kinds {
-                    label { input type="checkbox" data-kind=(kind) checked; (kind) }
+                    // Faults of requests come by the thousand: they are shown when asked for.
+                    label { input type="checkbox" data-kind=(kind) checked[*kind != "fault"]; (kind) }
                 }
+                span.count {}
             }
-            table.timeline {
-                @for happening in happenings { (row(happening)) }
-            }
-        }
-    }
-}
-
-fn row(happening: &Happening) -> Markup {
-    let at: Duration = happening.at;
-    html! {
-        tr data-kind=(happening.kind.as_str()) {
-            td.time { (stamp(at)) }
-            td.kind { span class=(format!("tag {}", happening.kind.as_str())) { (happening.kind.as_str()) } }
-            td {
-                (happening.text)
-                @if !happening.why.is_empty() { div.why { (happening.why) } }
-            }
+            table.timeline { tbody {} }
+            button #more hidden { "show more" }
         }
     }
 }

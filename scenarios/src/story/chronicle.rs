@@ -7,6 +7,7 @@ use std::time::Duration;
 use fake_apiserver_components::api::{Change, Object};
 use fake_arm_cloud::{Catalog, CloudEvent, StopReason, VmView};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::observe::{CloudView, Mirror, POOL_LABEL, Seen, is_true, resources};
@@ -15,7 +16,7 @@ use crate::story::reasons::{requested, why_this_size};
 use crate::story::render::money;
 
 /// What a happening is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// A step of the scenario.
@@ -53,10 +54,11 @@ impl Kind {
 }
 
 /// One line of the timeline.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Happening {
     /// Since the start.
     #[serde(serialize_with = "as_millis")]
+    #[schemars(with = "u64")]
     pub at: Duration,
     /// What it is about.
     pub kind: Kind,

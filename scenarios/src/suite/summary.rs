@@ -92,14 +92,21 @@ fn dollars(micro: u64) -> String {
     format!("${}.{:04}", micro / 1_000_000, micro % 1_000_000 / 100)
 }
 
+/// The program that runs, so that a command works in a shell that does not know `nap`.
+fn program() -> std::path::PathBuf {
+    std::env::current_exe().unwrap_or_else(|_| "nap".into())
+}
+
 /// The command that repeats a run from any directory.
-fn reproduce(case: &Case, outcome: &Outcome) -> String {
+pub fn reproduce(case: &Case, outcome: &Outcome) -> String {
     let file = std::path::absolute(&case.file).unwrap_or_else(|_| case.file.clone());
     format!(
-        "nap sim '{}' --seed {} --world {}",
+        "'{}' sim '{}' --seed {} --world {}{}",
+        program().display(),
         file.display(),
         outcome.seed,
-        outcome.world
+        outcome.world,
+        case.variation.arguments()
     )
 }
 

@@ -1,5 +1,7 @@
 //! Where two runs part.
 
+use crate::text::append;
+
 /// The first difference of two traces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Divergence {
@@ -23,6 +25,49 @@ pub fn compare(left: &[String], right: &[String]) -> Option<Divergence> {
         })
 }
 
+/// The first difference with `lines` records before it and what the controller last decided, for
+/// people; `None` when the traces are equal.
+pub fn context(left: &[String], right: &[String], lines: usize) -> Option<String> {
+    let found = compare(left, right)?;
+    let mut out = format!("the traces part at line {}\n", found.index + 1);
+    let before = left.get(..found.index).unwrap_or(left);
+    if let Some(decision) = before.iter().rev().find(|line| is_decision(line)) {
+        append(
+            &mut out,
+            format_args!("last decision before it:\n  {}\n", clip(decision)),
+        );
+    }
+    out.push_str("common:\n");
+    for line in before.iter().skip(before.len().saturating_sub(lines)) {
+        append(&mut out, format_args!("  {}\n", clip(line)));
+    }
+    for (side, trace) in [('-', left), ('+', right)] {
+        let rest = trace.iter().skip(found.index).take(3);
+        let mut rest = rest.peekable();
+        if rest.peek().is_none() {
+            append(&mut out, format_args!("{side} (the trace ends here)\n"));
+        }
+        for line in rest {
+            append(&mut out, format_args!("{side} {}\n", clip(line)));
+        }
+    }
+    Some(out)
+}
+
+fn is_decision(line: &str) -> bool {
+    line.contains(r#""k":"decide""#)
+}
+
+/// A line that fits on a screen.
+fn clip(line: &str) -> String {
+    const LONG: usize = 400;
+    let line = line.trim_end();
+    if line.chars().count() <= LONG {
+        return line.to_owned();
+    }
+    line.chars().take(LONG).chain(['…']).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -37,5 +82,13 @@ mod tests {
         );
         let shorter = compare(&lines("a"), &lines("a b")).expect("differs");
         assert_eq!((shorter.index, shorter.left), (1, None));
+        assert_eq!(context(&lines("a"), &lines("a"), 3), None);
+        insta::assert_snapshot!(context(&lines("a b c"), &lines("a b"), 1).expect("differs"), @r"
+        the traces part at line 3
+        common:
+          b
+        - c
+        + (the trace ends here)
+        ");
     }
 }

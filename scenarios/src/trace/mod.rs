@@ -3,9 +3,15 @@
 //! A trace holds every request and answer (with a hash of the body), every chunk of a watch, every
 //! write to the store, what the cloud did, decisions, faults, process events and verdicts. It does
 //! not hold the seed, wall time, paths or log text, so that it changes only when behaviour does.
+//!
+//! A trace that is kept says more than is hashed: the last key of a record, `more`, holds the new
+//! object or what changed in it, and lines that begin with `aside` tell what the cloud looks like
+//! and costs. With them a reader can show any object as it was at any time.
 
 mod compare;
+mod diff;
 mod record;
+mod schema;
 
 use std::fmt;
 
@@ -16,8 +22,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
 
-pub use compare::{Divergence, compare};
-pub use record::{Entry, Record};
+use serde_json::Value;
+
+pub use compare::{Divergence, compare, context};
+pub use diff::{apply, changed, diff};
+pub use record::{Aside, Entry, Record};
+pub use schema::schema;
 
 /// Version of the format; the first record says it.
 pub const VERSION: u32 = 1;
@@ -55,6 +65,17 @@ impl Trace {
 
     /// Appends a record at a virtual time in milliseconds since the start.
     pub fn record(&self, millis: u64, process: &str, entry: Entry<'_>) {
+        self.record_with(millis, process, entry, || None);
+    }
+
+    /// Appends a record that says more when lines are kept; the hash does not cover that.
+    pub fn record_with(
+        &self,
+        millis: u64,
+        process: &str,
+        entry: Entry<'_>,
+        more: impl FnOnce() -> Option<Value>,
+    ) {
         let mut inner = self.lock();
         let record = Record {
             t: millis,
@@ -67,7 +88,24 @@ impl Trace {
         inner.hash.update(line.as_bytes());
         inner.count += 1;
         if let Some(lines) = &mut inner.lines {
+            if let Some(more) = more() {
+                line.truncate(line.len() - 2);
+                append(&mut line, format_args!("{MORE}{more}}}\n"));
+            }
             lines.push(line);
+        }
+    }
+
+    /// Appends a line that is no record, when lines are kept.
+    pub fn aside(&self, millis: u64, aside: impl FnOnce() -> Aside) {
+        let mut inner = self.lock();
+        if let Some(lines) = &mut inner.lines {
+            let (t, aside) = (millis, aside());
+            let mut line = serde_json::to_string(&record::Timed { aside, t });
+            if let Ok(line) = &mut line {
+                line.push('\n');
+            }
+            lines.push(line.expect("asides are plain data"));
         }
     }
 
@@ -105,6 +143,31 @@ impl Trace {
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What separates a record from what it says beyond the hash. Quotes inside texts are escaped, so
+/// that the first one is the separator.
+const MORE: &str = ",\"more\":";
+
+/// The part of a line that is hashed, its end included; `None` for an aside.
+pub fn hashed(line: &str) -> Option<String> {
+    let line = line.trim_end();
+    if line.starts_with("{\"aside\":") {
+        return None;
+    }
+    let record = line
+        .split_once(MORE)
+        .map(|(record, _)| format!("{record}}}"));
+    Some(record.unwrap_or_else(|| line.to_owned()) + "\n")
+}
+
+/// Hash over lines as they stand in a file.
+pub fn hash_of<'a>(lines: impl IntoIterator<Item = &'a str>) -> String {
+    let mut hash = Sha256::new();
+    for line in lines.into_iter().filter_map(hashed) {
+        hash.update(line.as_bytes());
+    }
+    hex(&hash.finalize())
 }
 
 /// Writes lines to a file.
@@ -150,6 +213,34 @@ mod tests {
             (0..40).map(|length| body_hash(&vec![0; length])).collect();
         assert_eq!(hashes.len(), 40);
         assert_ne!(body_hash(b"abcdefgh1"), body_hash(b"abcdefgh2"));
+    }
+
+    #[test]
+    fn what_is_said_beyond_the_hash_leaves_it_alone() {
+        let run = |keep: bool| {
+            let trace = Trace::new(keep);
+            let more = || Some(serde_json::json!({"object": {"more": ",\"more\":"}}));
+            trace.record_with(
+                1,
+                "a",
+                Entry::Phase {
+                    name: "\",\"more\":",
+                },
+                more,
+            );
+            trace.aside(2, || Aside::Faults {
+                text: "none".to_owned(),
+            });
+            trace.record(3, "a", Entry::Phase { name: "y" });
+            (trace.hash(), trace.take_lines())
+        };
+        let (kept, lines) = run(true);
+        assert_eq!(kept, run(false).0);
+        assert_eq!(kept, hash_of(lines.iter().map(String::as_str)));
+        assert_eq!(lines.len(), 4);
+        for line in &lines {
+            serde_json::from_str::<Value>(line).expect("each line is JSON");
+        }
     }
 
     #[test]

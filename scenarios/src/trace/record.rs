@@ -1,9 +1,10 @@
 //! What a line of a trace says.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// One line. Field order is part of the format.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Record<'a> {
     /// Virtual milliseconds since the start.
     pub t: u64,
@@ -17,7 +18,7 @@ pub struct Record<'a> {
 }
 
 /// The kinds of records; `k` names them.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(tag = "k", rename_all = "camelCase")]
 pub enum Entry<'a> {
     /// The first record.
@@ -70,4 +71,48 @@ pub enum Entry<'a> {
     Phase { name: &'a str },
     /// An expectation or invariant was decided.
     Assert { name: &'a str, ok: bool },
+}
+
+/// A line that is no record: the hash does not cover it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(tag = "aside", rename_all = "camelCase")]
+pub enum Aside {
+    /// A machine of a NodePool has changed.
+    #[serde(rename_all = "camelCase")]
+    Vm {
+        /// Its name.
+        name: String,
+        /// Its NodePool.
+        pool: String,
+        /// VM size.
+        size: String,
+        /// For example `westeurope-1`.
+        zone: String,
+        /// `spot` or `on-demand`.
+        capacity: String,
+        /// `creating`, `running`, `stopped`, `failed`, `deleting` or `gone`.
+        state: String,
+        /// What it costs now, in millionths of a dollar.
+        per_hour: u64,
+    },
+    /// What was to go wrong in this run.
+    Faults {
+        /// In words.
+        text: String,
+    },
+    /// How long the run was.
+    #[serde(rename_all = "camelCase")]
+    End {
+        /// Name of the scenario.
+        scenario: String,
+    },
+}
+
+/// An aside and its time.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Timed {
+    #[serde(flatten)]
+    pub(super) aside: Aside,
+    /// Virtual milliseconds since the start.
+    pub(super) t: u64,
 }

@@ -34,6 +34,7 @@ use crate::format::{Scenario, World};
 use discrete::{RunError, RunOptions};
 
 pub use outcome::{Ending, Outcome};
+pub(crate) use phases::{Phases, relaxed};
 pub use site::{Site, SiteOptions};
 
 /// Runs a scenario in the world that the options name.

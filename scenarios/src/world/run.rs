@@ -16,7 +16,7 @@ use crate::format::{Action, Scenario, Step, format_duration};
 use crate::invariants::Watch;
 use crate::observe::Expectations;
 use crate::story::Kind;
-use crate::trace::{Entry, Trace};
+use crate::trace::{Aside, Entry, Trace};
 use crate::world::client::Client;
 use crate::world::discrete::{RunError, RunOptions};
 use crate::world::outcome::Outcome;
@@ -212,6 +212,7 @@ impl<'a> Run<'a> {
         let plan = self.injector.plan();
         if !plan.is_empty() {
             let text = format!("faults: {}", plan.describe());
+            self.trace.aside(0, || Aside::Faults { text: text.clone() });
             let chronicle = &mut self.site.chronicle;
             chronicle.say(Duration::ZERO, Kind::Process, text, "");
         }
@@ -472,6 +473,9 @@ impl<'a> Run<'a> {
         let observation = self.site.observation();
         let new = self.watch.finish(now, &observation, &self.site.history);
         self.report(now, &new);
+        self.trace.aside(self.clock.millis(), || Aside::End {
+            scenario: self.scenario.name.clone(),
+        });
         let writes = self.controller.gate.writes();
         let requests = self.controller.requests.load(Ordering::Relaxed);
         self.controller.stop();

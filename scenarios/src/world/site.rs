@@ -4,17 +4,18 @@ use fake_apiserver::{ApiServer, CertificateAuthority, Options as ServerOptions, 
 use fake_apiserver_components::api::{Change, Resource};
 use fake_apiserver_components::{Cluster, Options as ClusterOptions, Timings};
 use fake_arm::Arm;
-use fake_arm_cloud::{CloudConfig, CloudEvent, ClusterView, ConfigError, StopReason};
+use fake_arm_cloud::{CloudConfig, CloudEvent, ClusterView, ConfigError, StopReason, VmView};
 use jiff::Timestamp;
 use rand_core::Rng;
+use serde_json::json;
 
 use controller_ports::Entropy;
 
 use crate::format::ClusterSettings;
 use crate::invariants::{Act, History};
-use crate::observe::{CloudView, Mirror, Observation, Seen, resources};
+use crate::observe::{CloudView, Mirror, Observation, POOL_TAG, Seen, is_of_pool, resources};
 use crate::story::Chronicle;
-use crate::trace::{Entry, Trace, body_hash};
+use crate::trace::{Aside, Entry, Trace, body_hash, diff};
 use crate::world::bridge::{Crossing, Facts, cross};
 use crate::world::controller::{GROUPS, USER};
 use crate::world::net::Links;
@@ -268,6 +269,7 @@ impl Site {
             nics: cloud.nics(),
             disks: cloud.disks(),
         });
+        self.tell_machines(&view);
         self.chronicle
             .cloud(self.clock.elapsed(), &view, &self.objects);
         self.cloud = view;
@@ -391,7 +393,8 @@ impl Site {
             Change::Modified => "update",
             Change::Deleted => "delete",
         };
-        let body = serde_json::to_vec(change.object.value()).expect("objects are JSON");
+        let value = change.object.value();
+        let body = serde_json::to_vec(value).expect("objects are JSON");
         let entry = Entry::Write {
             op,
             kind: change.resource.plural,
@@ -400,7 +403,40 @@ impl Site {
             rv: change.revision,
             body: &body_hash(&body),
         };
-        self.trace.record(self.clock.millis(), "store", entry);
+        let more = || match (change.change, &change.before) {
+            (Change::Deleted, _) => None,
+            (_, Some(before)) => Some(json!({"diff": diff(before.value(), value)})),
+            (_, None) => Some(json!({"object": value})),
+        };
+        self.trace
+            .record_with(self.clock.millis(), "store", entry, more);
+    }
+
+    /// Says of each machine that has changed since the last look what it is now.
+    fn tell_machines(&self, view: &CloudView) {
+        // Machines are never taken out of the cloud's list, only marked as gone.
+        let known = self
+            .cloud
+            .vms
+            .iter()
+            .map(Some)
+            .chain(std::iter::repeat(None));
+        for (vm, was) in view.vms.iter().zip(known) {
+            let same =
+                |was: &VmView| (was.state, was.price_per_hour) == (vm.state, vm.price_per_hour);
+            if !is_of_pool(vm) || was.is_some_and(same) {
+                continue;
+            }
+            self.trace.aside(self.clock.millis(), || Aside::Vm {
+                name: vm.name.clone(),
+                pool: vm.tags.get(POOL_TAG).cloned().unwrap_or_default(),
+                size: vm.size.clone(),
+                zone: vm.zone.clone(),
+                capacity: vm.capacity_type.as_str().to_owned(),
+                state: format!("{:?}", vm.state).to_lowercase(),
+                per_hour: vm.price_per_hour.0,
+            });
+        }
     }
 }
 

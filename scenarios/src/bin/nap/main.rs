@@ -3,6 +3,7 @@
 mod commands;
 mod exit;
 mod interposer;
+mod progress;
 
 use std::process::ExitCode;
 

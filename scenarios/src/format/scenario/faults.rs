@@ -32,7 +32,9 @@ pub(crate) struct RawRule {
     /// What goes wrong.
     pub(crate) kind: RawKind,
     /// In how many of a hundred requests for which it is legal: 1 to 100.
-    pub(crate) percent: u32,
+    pub(crate) percent: Option<u32>,
+    /// The same, of a thousand, instead of `percent`: 1 to 1000.
+    pub(crate) per_mille: Option<u32>,
     /// At which server; absent: both.
     pub(crate) at: Option<RawTarget>,
     /// Only requests about this: `nodeclaims`, `leases`, `virtualMachines`, `pods/eviction`.
@@ -97,6 +99,8 @@ pub(crate) struct RawCrashAtWrite {
 pub(crate) enum RawMoment {
     Before,
     After,
+    /// It lives, but never hears that the write was committed.
+    Ambiguous,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -161,12 +165,7 @@ impl Reader<'_> {
     }
 
     fn rule(&self, raw: &RawRule, path: &str) -> Result<Rule, FormatError> {
-        if !(1..=100).contains(&raw.percent) {
-            let message = format!("{} is no share of requests", raw.percent);
-            return Err(self
-                .error(&format!("{path}.percent"), message)
-                .help("write a whole number from 1 to 100"));
-        }
+        let per_mille = self.share(raw, path)?;
         let optional = |name: &str, text: &Option<String>| {
             let read = |text: &String| self.duration(&format!("{path}.{name}"), text);
             text.as_ref().map(read).transpose()
@@ -184,7 +183,7 @@ impl Reader<'_> {
         }
         Ok(Rule {
             kind,
-            per_mille: raw.percent * 10,
+            per_mille,
             target,
             resource: raw.resource.clone(),
             writes: raw.writes,
@@ -192,6 +191,26 @@ impl Reader<'_> {
             until: optional("until", &raw.until)?,
             amount: optional("upTo", &raw.up_to)?.unwrap_or_else(|| usual(kind)),
         })
+    }
+
+    /// How many in a thousand.
+    fn share(&self, raw: &RawRule, path: &str) -> Result<u32, FormatError> {
+        let (key, share, most) = match (raw.percent, raw.per_mille) {
+            (Some(percent), None) => ("percent", percent, 100),
+            (None, Some(per_mille)) => ("perMille", per_mille, 1000),
+            _ => {
+                return Err(self
+                    .error(path, "a rule has one share of requests".to_owned())
+                    .help("write either 'percent' or 'perMille'"));
+            }
+        };
+        if !(1..=most).contains(&share) {
+            let message = format!("{share} is no share of requests");
+            return Err(self
+                .error(&format!("{path}.{key}"), message)
+                .help(format!("write a whole number from 1 to {most}")));
+        }
+        Ok(share * (1000 / most))
     }
 
     fn process(&self, raw: &RawProcess, path: &str) -> Result<ProcessFault, FormatError> {
@@ -207,6 +226,7 @@ impl Reader<'_> {
                 moment: match crash.moment {
                     RawMoment::Before => Moment::Before,
                     RawMoment::After => Moment::After,
+                    RawMoment::Ambiguous => Moment::Ambiguous,
                 },
                 restart_after: restart("crash-at-write", &crash.restart_after)?,
             });

@@ -11,13 +11,15 @@ use tokio::sync::Notify;
 use crate::faults::ProcessFault;
 use crate::world::ports::Target;
 
-/// Before or after a write is committed.
+/// What goes wrong around a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Moment {
     /// The server never sees the write.
     Before,
-    /// The server commits it; the controller never hears.
+    /// The server commits it; the controller never hears, and dies.
     After,
+    /// The server commits it; the controller lives and hears that the connection broke.
+    Ambiguous,
 }
 
 /// Kill the controller around its `write`-th write, counted from 1 over all incarnations.
@@ -141,6 +143,17 @@ impl WriteGate {
         self.lock().reached.insert(*point);
         self.die(incarnation, *restart_after, false);
         true
+    }
+
+    /// Whether the answer to this write is lost on its way.
+    pub(super) fn loses(&self, write: Option<u64>) -> bool {
+        let mut points = self.crashes.iter().map(|(point, _)| point);
+        let lost =
+            points.find(|point| Some(point.write) == write && point.moment == Moment::Ambiguous);
+        if let Some(point) = lost {
+            self.lock().reached.insert(*point);
+        }
+        lost.is_some()
     }
 
     /// Whether `incarnation` dies before this poll of one of its tasks.

@@ -225,8 +225,16 @@ impl Actor {
             .inner
             .send(Request::from_parts(parts, full_body(body)))
             .await;
-        self.shared.requests.fetch_add(1, Ordering::Relaxed);
         self.crash(&sent, Moment::After).await;
+        let lost = self
+            .gate
+            .as_ref()
+            .is_some_and(|gate| gate.loses(sent.write));
+        let answer = if lost {
+            self.lose(&sent, answer)
+        } else {
+            answer
+        };
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
@@ -244,6 +252,7 @@ impl Actor {
 
     fn sent(&self, method: &Method, path: String, body: &Bytes) -> Sent {
         let id = self.shared.trace.next_id();
+        self.shared.requests.fetch_add(1, Ordering::Relaxed);
         let resource = path.split('?').next().unwrap_or_default();
         let write = self
             .gate
@@ -301,7 +310,7 @@ impl Actor {
         }
         let what = match moment {
             Moment::Before => "crash-before",
-            Moment::After => "crash-after",
+            Moment::After | Moment::Ambiguous => "crash-after",
         };
         self.record(Entry::Fault {
             what,
@@ -309,6 +318,24 @@ impl Actor {
         });
         self.incarnation.kill();
         std::future::pending::<()>().await;
+    }
+
+    /// The server has done its part; the connection breaks before anybody hears.
+    fn lose(
+        &self,
+        sent: &Sent,
+        answer: Result<Response<Body>, BoxError>,
+    ) -> Result<Response<Body>, BoxError> {
+        drop(answer?);
+        self.record(Entry::Fault {
+            what: "reset-after",
+            arg: &sent.path,
+        });
+        let kind = std::io::ErrorKind::ConnectionReset;
+        Err(Box::new(std::io::Error::new(
+            kind,
+            "connection reset by peer",
+        )))
     }
 
     async fn received(

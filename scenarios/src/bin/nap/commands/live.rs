@@ -86,6 +86,7 @@ pub(crate) fn run(live: &Live<'_>) -> u8 {
     for file in live.files {
         let case = match one(file, live, &program) {
             Ok(result) => Case {
+                variation: scenarios::sweep::Variation::PLAIN,
                 file: file.clone(),
                 result,
             },

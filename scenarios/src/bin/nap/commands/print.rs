@@ -15,6 +15,14 @@ pub(crate) struct SchemaArguments {
 enum Subject {
     /// Scenario files
     Scenario,
+    /// The data embedded in reports
+    Report,
+    /// Lines of traces
+    Trace,
+    /// What conditions may count, as JSON
+    Observables,
+    /// A scenario to begin with, as YAML
+    Template,
 }
 
 #[derive(Debug, Args)]
@@ -32,12 +40,17 @@ pub(crate) fn crds() -> u8 {
 }
 
 pub(crate) fn schema(arguments: &SchemaArguments) -> u8 {
-    match arguments.subject {
-        Subject::Scenario => {
-            let schema = scenarios::format::schema();
-            data(&format!("{schema:#}\n"));
+    let schema = match arguments.subject {
+        Subject::Scenario => scenarios::format::schema(),
+        Subject::Report => scenarios::report::schema(),
+        Subject::Trace => scenarios::trace::schema(),
+        Subject::Observables => scenarios::format::observables(),
+        Subject::Template => {
+            data(scenarios::format::TEMPLATE);
+            return OK;
         }
-    }
+    };
+    data(&format!("{schema:#}\n"));
     OK
 }
 

@@ -1,14 +1,17 @@
 //! `nap sim`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use scenarios::report;
 use scenarios::suite::{self, Case, Result};
+use scenarios::sweep::Variation;
 use scenarios::world::discrete::RunOptions;
+use scenarios::world::ports::CrashPoint;
 
-use crate::commands::Output;
+use crate::commands::{Output, World};
 use crate::exit::{ENVIRONMENT, OK, USAGE, data, talk};
 
 #[derive(Debug, Args)]
@@ -22,6 +25,9 @@ pub(crate) struct Arguments {
     /// Scenarios at a time; default: one per processor
     #[arg(long)]
     jobs: Option<usize>,
+    /// Instead of a parameter's default, or of all values of a matrix; repeatable
+    #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
+    set: Vec<(String, String)>,
     /// Where scenarios run
     #[arg(long, value_enum, default_value_t = World::Discrete)]
     world: World,
@@ -43,17 +49,30 @@ pub(crate) struct Arguments {
     /// How results are printed
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
+    /// Draw faults from the seed, beside the scenario's own
+    #[arg(long)]
+    swarm: bool,
+    /// Kill the controller before or after its N-th write, or lose the answer to it: before:N,
+    /// after:N, ambiguous:N
+    #[arg(long, value_name = "POINT", value_parser = Variation::point)]
+    crash: Option<CrashPoint>,
     /// Run tasks strictly in the order in which they are woken
     #[arg(long)]
     no_jitter: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum World {
-    Discrete,
-    Pipes,
-    Turmoil,
-    Live,
+impl Arguments {
+    /// Parameters by name; of several values for one, the last.
+    fn parameters(&self) -> BTreeMap<String, String> {
+        self.set.iter().cloned().collect()
+    }
+}
+
+fn assignment(text: &str) -> std::result::Result<(String, String), String> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or("write a parameter's name and value, for example pods=10")?;
+    Ok((name.trim().to_owned(), value.to_owned()))
 }
 
 pub(crate) fn run(arguments: &Arguments) -> u8 {
@@ -61,13 +80,14 @@ pub(crate) fn run(arguments: &Arguments) -> u8 {
         talk("error: --trace takes one scenario; run several files one at a time to trace them");
         return USAGE;
     }
-    match arguments.world {
-        World::Discrete => discrete(arguments),
-        World::Pipes | World::Turmoil => {
-            talk("error: --world pipes and turmoil are not available yet; use discrete or live");
+    let disturbed = arguments.swarm || arguments.crash.is_some();
+    match arguments.world.simulated() {
+        Some(world) => simulated(arguments, world),
+        None if disturbed => {
+            talk("error: --swarm and --crash need a simulated world");
             USAGE
         }
-        World::Live => crate::commands::live::run(&crate::commands::live::Live {
+        None => crate::commands::live::run(&crate::commands::live::Live {
             files: &arguments.files,
             seed: arguments.seed,
             time_scale: arguments.time_scale,
@@ -80,17 +100,22 @@ pub(crate) fn run(arguments: &Arguments) -> u8 {
     }
 }
 
-fn discrete(arguments: &Arguments) -> u8 {
+fn simulated(arguments: &Arguments, world: scenarios::format::World) -> u8 {
     let options = RunOptions {
+        world,
         seed: arguments.seed,
         jitter: !arguments.no_jitter,
         keep_trace: arguments.trace.is_some(),
         real_limit: Duration::from_mins(10),
         ..RunOptions::default()
     };
+    let variation = Variation {
+        swarm: arguments.swarm,
+        point: arguments.crash,
+    };
     let jobs = arguments
         .jobs
-        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+        .unwrap_or_else(crate::commands::campaign::processors);
     let mut trouble = None;
     let mut emit = |case: &Case| {
         if let Err(message) = emit(
@@ -102,7 +127,13 @@ fn discrete(arguments: &Arguments) -> u8 {
             trouble = Some(message);
         }
     };
-    let cases = suite::run_files(&arguments.files, jobs, &options, &mut emit);
+    let cases = suite::run_files(
+        &arguments.files,
+        &arguments.parameters(),
+        jobs,
+        (&options, variation),
+        &mut emit,
+    );
     finish(
         &cases,
         arguments.output,
@@ -130,7 +161,7 @@ pub(crate) fn emit(
     let mut trouble = None;
     if let Result::Ran(outcome) = &case.result {
         let folder = self::report_folder(report_folder, &outcome.scenario);
-        match report::write(&folder, outcome) {
+        match report::write(&folder, outcome, &suite::reproduce(case, outcome)) {
             Ok(path) => written = Some(path),
             Err(error) => trouble = Some(format!("{}: {error}", folder.display())),
         }
