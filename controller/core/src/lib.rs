@@ -25,6 +25,7 @@ pub mod fixture;
 pub mod labels;
 pub mod lifecycle;
 pub mod model;
+pub mod mutants;
 pub mod quantity;
 pub mod requirements;
 pub mod scheduling;

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::plan::Blocked;
 use crate::lifecycle::{Consolidatable, consolidatable, is_evictable};
+use crate::mutants::{self, Mutant};
 use crate::model::{
     ClaimView, ConsolidationPolicy, InstanceType, Node, NodeName, NodePool, Pod,
     PodDisruptionBudget, Price, Snapshot,
@@ -135,6 +136,9 @@ fn candidate<'a>(
 }
 
 fn check_pods(pods: &[Pod], budgets: &[PodDisruptionBudget]) -> Result<(), Blocked> {
+    if mutants::is(Mutant::ProtectionIgnored) {
+        return Ok(());
+    }
     let protected = pods
         .iter()
         .find(|p| p.do_not_disrupt && !p.terminal && p.deletion.is_none());

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::candidate::Candidate;
 use super::plan::{Blocked, Command, DisruptionPolicy, DisruptionReason};
 use super::simulate::{Settling, Simulated, Simulator};
+use crate::mutants::{self, Mutant};
 use crate::model::{CapacityType, InstanceTypeName, Price};
 use crate::scheduling::NewClaim;
 use crate::scheduling::bits::Bits;
@@ -154,7 +155,8 @@ fn filter_by_price(engine: &Engine<'_>, claim: &mut Claim, price: Price) {
     let catalog = &engine.catalogs[engine.templates[claim.template].catalog];
     for index in claim.types.clone().iter() {
         let worst = catalog.worst_launch_price(index, &claim.reqs, &engine.universe);
-        if worst.is_none_or(|worst| worst >= price) {
+        let equal = mutants::is(Mutant::ReplacedByEqual);
+        if worst.is_none_or(|worst| worst > price || worst == price && !equal) {
             claim.types.remove(index);
         }
     }

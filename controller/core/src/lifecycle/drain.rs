@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::model::{Pod, PodKey};
+use crate::mutants::{self, Mutant};
 use crate::taints;
 
 /// Grace after which a terminating pod no longer holds up the drain: its kubelet is gone.
@@ -46,7 +47,7 @@ pub fn is_evictable(pod: &Pod) -> bool {
     !pod.terminal
         && pod.deletion.is_none()
         && !pod.mirror
-        && !pod.do_not_disrupt
+        && (!pod.do_not_disrupt || mutants::is(Mutant::ProtectionIgnored))
         && !tolerates_disruption(pod)
 }
 

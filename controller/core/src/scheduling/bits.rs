@@ -117,6 +117,24 @@ impl Bits {
         None
     }
 
+    /// The largest element below `until`.
+    pub(crate) fn last_before(&self, until: usize) -> Option<usize> {
+        let last = until.checked_sub(1)?;
+        let mut mask = u64::MAX >> (WORD - 1 - last % WORD);
+        let first = (last / WORD).min(self.0.len().checked_sub(1)?);
+        if first < last / WORD {
+            mask = u64::MAX;
+        }
+        for index in (0..=first).rev() {
+            let word = self.0[index] & mask;
+            if word != 0 {
+                return Some(index * WORD + WORD - 1 - word.leading_zeros() as usize);
+            }
+            mask = u64::MAX;
+        }
+        None
+    }
+
     /// The elements in ascending order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = usize> {
         self.0.iter().enumerate().flat_map(|(index, &word)| {
@@ -171,6 +189,7 @@ mod tests {
             let next = a.intersection(&b).copied().find(|&element| element >= from);
             prop_assert_eq!(x.next_in(from, &y), next);
             prop_assert_eq!(x.next(from), a.range(from..).next().copied());
+            prop_assert_eq!(x.last_before(from), a.range(..from).next_back().copied());
             let mut any = x.clone();
             any.and_any(&[&y, &Bits::default()]);
             prop_assert_eq!(any.iter().collect::<Vec<_>>(), x.and(&y).iter().collect::<Vec<_>>());

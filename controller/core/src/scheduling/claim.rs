@@ -11,6 +11,7 @@ use super::engine::{Engine, ports_conflict};
 use super::placement::MinValuesPolicy;
 use super::template::plus;
 use super::universe::{Amounts, KeyId, Universe};
+use crate::mutants::{self, Mutant};
 use crate::model::HostPort;
 use crate::quantity;
 
@@ -295,6 +296,9 @@ impl Limits {
 
     /// Drops types that would exceed a limit; `false` when nothing is left.
     pub(crate) fn restrict(&self, engine: &Engine<'_>, template: usize, types: &mut Bits) -> bool {
+        if mutants::is(Mutant::LimitsIgnored) {
+            return types.any();
+        }
         if self.nodes.is_some_and(|left| left <= 0) {
             return false;
         }

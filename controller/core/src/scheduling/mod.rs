@@ -4,7 +4,9 @@
 //! types become columns (`catalog`), pods become classes (`class`). A run (`solve`) places pods on
 //! it and leaves it unchanged, so that many runs can share one compiled snapshot.
 
+mod bound;
 mod placement;
+mod pricing;
 
 pub(crate) mod bits;
 pub(crate) mod catalog;
@@ -26,10 +28,13 @@ pub(crate) mod universe;
 use std::collections::BTreeMap;
 
 use bits::Bits;
+use claim::Claim;
 use class::ClassId;
 use engine::Engine;
 use finish::Finisher;
+use pricing::Pricing;
 use solve::{Outcome, RunInput, RunPod};
+use universe::Amounts;
 
 pub use placement::{
     MinValuesPolicy, NewClaim, Placement, PreferencePolicy, SchedulingInput, SchedulingOptions,
@@ -37,7 +42,7 @@ pub use placement::{
 pub use reuse::CompiledCatalogs;
 
 use crate::explain::Explanation;
-use crate::model::{NodeName, Pod, Snapshot};
+use crate::model::{NodeName, Pod, Price, Snapshot};
 
 /// Decides where pods go. Never fails: a pod without a place is in
 /// [`Placement::unschedulable`] with its reasons.
@@ -54,7 +59,7 @@ pub fn schedule_with(input: &SchedulingInput<'_>, compiled: &CompiledCatalogs) -
     let pods = input.pods.iter();
     let mut engine = Engine::new(input.snapshot, pods, input.options, compiled);
     let run_input = run_input(&mut engine, input);
-    let outcome = solve::run(&mut engine, &run_input);
+    let outcome = cheaper(&mut engine, &run_input);
     let pods = &run_input.pods;
     let mut placement = Placement {
         out_of_steps: outcome.out_of_steps,
@@ -91,6 +96,8 @@ pub fn schedule_with(input: &SchedulingInput<'_>, compiled: &CompiledCatalogs) -
         }
     }
     placement.order = order(&outcome, &position);
+    placement.cost = Price(placement.new_claims.iter().map(|claim| claim.price.0).sum());
+    placement.bound = bound::lower_bound(&engine, &outcome);
     let mut by_class: BTreeMap<ClassId, Explanation> = BTreeMap::new();
     for &(index, class) in &outcome.failed {
         let explanation = by_class
@@ -101,6 +108,32 @@ pub fn schedule_with(input: &SchedulingInput<'_>, compiled: &CompiledCatalogs) -
             .insert(pods[index].pod.key.clone(), explanation.clone());
     }
     placement
+}
+
+/// Upstream's answer, or one that places as many pods for less.
+fn cheaper(engine: &mut Engine<'_>, input: &RunInput<'_>) -> Outcome {
+    let compatible = solve::run(engine, input);
+    if engine.options.improvement_steps == 0 || compatible.claims.is_empty() {
+        return compatible;
+    }
+    let improved = solve::run_cheapest(engine, input);
+    let no_worse = !improved.out_of_steps
+        && !compatible.out_of_steps
+        && improved.failed.len() <= compatible.failed.len();
+    if no_worse && cost(engine, &improved) < cost(engine, &compatible) {
+        improved
+    } else {
+        compatible
+    }
+}
+
+fn cost(engine: &Engine<'_>, outcome: &Outcome) -> i64 {
+    let mut pricing = Pricing::new(Amounts::new());
+    let price = |claim: &Claim| {
+        let cheapest = pricing.cheapest(engine, claim.template, &claim.reqs, &claim.types);
+        cheapest.map_or(0, |(price, _)| price.0)
+    };
+    outcome.claims.iter().map(price).sum()
 }
 
 /// The steps of a run as positions in its answer; claims that were dropped have none. Pods of a

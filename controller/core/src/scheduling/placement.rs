@@ -35,6 +35,9 @@ pub struct SchedulingOptions {
     pub min_values: MinValuesPolicy,
     /// Most placements that may be tried; a bound on work that does not depend on the machine.
     pub steps_max: u64,
+    /// The same for a second pass that looks for a cheaper answer; zero leaves it out. Its answer
+    /// is taken when it places as many pods for less money.
+    pub improvement_steps: u64,
 }
 
 /// The question: where do these pods go?
@@ -80,8 +83,22 @@ pub struct Placement {
     /// `kube-scheduler` may bind them one by one once the nodes are there: pods of claims whose
     /// domain is certain in the order of decision, then the rest.
     pub order: Vec<(usize, usize)>,
+    /// What the new claims cost per hour, each at its cheapest.
+    pub cost: Price,
+    /// What they would cost at least, whatever the arrangement; see [`Placement::gap`].
+    pub bound: Price,
     /// Pods without a place, each with its reasons.
     pub unschedulable: BTreeMap<PodKey, Explanation>,
     /// The step budget ran out; the rest of the pods is to be tried in the next pass.
     pub out_of_steps: bool,
+}
+
+impl Placement {
+    /// How much of the cost is above the lower bound, in thousandths of the bound. The bound
+    /// looks at CPU and memory only and lets machines be split, so a good answer has a gap too.
+    pub fn gap(&self) -> Option<i64> {
+        let above = i128::from(self.cost.0 - self.bound.0) * 1_000;
+        let gap = above.checked_div(i128::from(self.bound.0))?;
+        i64::try_from(gap).ok()
+    }
 }

@@ -14,10 +14,12 @@ use super::claim::{
 use super::class::{ClassId, FootprintId, Fresh};
 use super::compiled::ReqSet;
 use super::engine::{Engine, fits, ports_conflict};
+use super::pricing::Pricing;
+use super::template::plus;
 use super::topology::{Target, TopologyRun};
 use super::universe::Amounts;
 use crate::explain::Reason;
-use crate::model::{HostPort, Pod};
+use crate::model::{HostPort, Pod, Price};
 
 /// A pod of one run.
 #[derive(Clone, Copy, Debug)]
@@ -113,6 +115,8 @@ struct Run<'e, 'a, 'p> {
     /// All open claims.
     open: Bits,
     topology: Option<TopologyRun>,
+    /// Prices, when pods go where they cost least instead of where upstream puts them.
+    pricing: Option<Pricing>,
     /// Targets of the pod at hand; kept for its memory.
     mask: Bits,
     placed: usize,
@@ -122,8 +126,27 @@ struct Run<'e, 'a, 'p> {
 
 /// Places pods on a compiled snapshot; the snapshot itself stays as it is.
 pub(crate) fn run<'p>(engine: &mut Engine<'_>, input: &'p RunInput<'p>) -> Outcome {
+    let steps = engine.options.steps_max;
+    run_with(engine, input, None, steps)
+}
+
+/// The same, with every pod where it costs least.
+pub(crate) fn run_cheapest<'p>(engine: &mut Engine<'_>, input: &'p RunInput<'p>) -> Outcome {
+    let none = Amounts::from_elem(0, engine.universe.resource_count());
+    let demand = input.pods.iter().fold(none, |sum, pod| {
+        plus(&sum, &engine.footprint(pod.class).requests)
+    });
+    let steps = engine.options.improvement_steps;
+    run_with(engine, input, Some(Pricing::new(demand)), steps)
+}
+
+fn run_with<'p>(
+    engine: &mut Engine<'_>,
+    input: &'p RunInput<'p>,
+    pricing: Option<Pricing>,
+    steps_left: u64,
+) -> Outcome {
     let limits = Limits::of(engine, &input.excluded);
-    let steps_left = engine.options.steps_max;
     let topology = topology(engine, input);
     let mut run = Run {
         engine,
@@ -134,6 +157,7 @@ pub(crate) fn run<'p>(engine: &mut Engine<'_>, input: &'p RunInput<'p>) -> Outco
         by_count: BTreeMap::new(),
         open: Bits::default(),
         topology,
+        pricing,
         mask: Bits::default(),
         placed: 0,
         steps_left,
@@ -242,10 +266,13 @@ impl Run<'_, '_, '_> {
         if state.failed_at == Some(progress) {
             return false;
         }
-        if self.add_to_node(pod, class)
-            || self.add_to_claim(pod, class)
-            || self.open_claim(pod, class)
-        {
+        let placed_now = self.add_to_node(pod, class)
+            || if self.pricing.is_some() {
+                self.add_cheapest(pod, class)
+            } else {
+                self.add_to_claim(pod, class) || self.open_claim(pod, class)
+            };
+        if placed_now {
             self.placed += 1;
             return true;
         }
@@ -366,9 +393,59 @@ impl Run<'_, '_, '_> {
 
     /// Open claims, those with fewest pods first, then in the order they were opened.
     fn add_to_claim(&mut self, pod: usize, class: ClassId) -> bool {
-        if self.outcome.claims.is_empty() {
-            return false;
+        let mask = self.claim_mask(class);
+        let found = self.join_first(pod, class, &mask);
+        self.mask = mask;
+        found
+    }
+
+    /// Where the pod costs nothing, else where it costs least, a new claim included.
+    fn add_cheapest(&mut self, pod: usize, class: ClassId) -> bool {
+        let mask = self.claim_mask(class);
+        let found = self.join_free(pod, class, &mask)
+            || self.join_dearer(pod, class, &mask)
+            || self.open_claim(pod, class)
+            || self.join_first(pod, class, &mask);
+        self.mask = mask;
+        found
+    }
+
+    fn join_free(&mut self, pod: usize, class: ClassId, mask: &Bits) -> bool {
+        let footprint = self.known(class).footprint;
+        let pricing = self.pricing.as_mut().expect("the caller has looked");
+        let free = pricing.free(self.engine, footprint, mask);
+        free.into_iter()
+            .any(|index| self.try_join(pod, class, index))
+    }
+
+    /// Claims to which the pod adds no more than a new claim would cost.
+    fn join_dearer(&mut self, pod: usize, class: ClassId, mask: &Bits) -> bool {
+        let footprint = self.known(class).footprint;
+        let alone = self.price_alone(footprint);
+        let pricing = self.pricing.as_ref().expect("the caller has looked");
+        let needs = &self.engine.footprints[footprint];
+        let dearer = pricing.dearer(self.engine, needs, &self.outcome.claims, mask);
+        dearer
+            .into_iter()
+            .take_while(|&(added, _)| alone.is_none_or(|alone| added <= alone))
+            .any(|(_, index)| self.try_join(pod, class, index))
+    }
+
+    /// The price of a new claim for one such pod, from the first template that takes it.
+    fn price_alone(&mut self, footprint: FootprintId) -> Option<Price> {
+        for template in 0..self.engine.templates.len() {
+            if let Fresh::Fits(options) = fresh(self.engine, footprint, template) {
+                let first = options.first()?.clone();
+                let pricing = self.pricing.as_mut()?;
+                let cheapest = pricing.cheapest(self.engine, template, &first.reqs, &first.types);
+                return cheapest.map(|(price, _)| price);
+            }
         }
+        None
+    }
+
+    /// Open claims that may take the class; [`Run::mask`] is to be given back.
+    fn claim_mask(&mut self, class: ClassId) -> Bits {
         let footprint = self.known(class).footprint;
         let mut mask = std::mem::take(&mut self.mask);
         mask.copy_from(&self.open);
@@ -377,9 +454,25 @@ impl Run<'_, '_, '_> {
         if let Some(topology) = self.restricting(class) {
             topology.keep_claims(self.engine, class, &mut mask);
         }
-        let found = self.join_first(pod, class, &mask);
-        self.mask = mask;
-        found
+        mask
+    }
+
+    /// Joins a claim, or takes note of why not.
+    fn try_join(&mut self, pod: usize, class: ClassId, index: usize) -> bool {
+        match self.join_claim(pod, class, index) {
+            Ok(()) => return true,
+            Err(Miss::NotNow) => {}
+            Err(Miss::Barred) => {
+                let state = self.classes[class].as_mut();
+                let state = state.expect("made when it was tried");
+                state.barred_claims.insert(index);
+            }
+            Err(Miss::Never) => {
+                let footprint = self.known(class).footprint;
+                self.known_footprint(footprint).dead.insert(index);
+            }
+        }
+        false
     }
 
     fn join_first(&mut self, pod: usize, class: ClassId, mask: &Bits) -> bool {
@@ -392,18 +485,8 @@ impl Run<'_, '_, '_> {
                 .and_then(|bucket| bucket.next_in(from, mask))
             {
                 from = index + 1;
-                match self.join_claim(pod, class, index) {
-                    Ok(()) => return true,
-                    Err(Miss::NotNow) => {}
-                    Err(Miss::Barred) => {
-                        let state = self.classes[class].as_mut();
-                        let state = state.expect("made when it was tried");
-                        state.barred_claims.insert(index);
-                    }
-                    Err(Miss::Never) => {
-                        let footprint = self.known(class).footprint;
-                        self.known_footprint(footprint).dead.insert(index);
-                    }
+                if self.try_join(pod, class, index) {
+                    return true;
                 }
             }
             count = next + 1;
@@ -532,6 +615,9 @@ impl Run<'_, '_, '_> {
     }
 
     fn record(&mut self, class: ClassId, index: usize, is_narrower: bool) {
+        if let Some(pricing) = &mut self.pricing {
+            pricing.note(self.engine, index, &self.outcome.claims[index]);
+        }
         let mut is_settled = false;
         if let Some(topology) = &mut self.topology {
             let claim = &self.outcome.claims[index];

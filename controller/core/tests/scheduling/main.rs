@@ -21,6 +21,7 @@ fn place(snapshot: &Snapshot, pods: &[Pod]) -> Placement {
         preferences: PreferencePolicy::Respect,
         min_values: MinValuesPolicy::Strict,
         steps_max: 1_000_000,
+        improvement_steps: 0,
     };
     schedule(&SchedulingInput {
         snapshot,

@@ -23,6 +23,7 @@ const OPTIONS: SchedulingOptions = SchedulingOptions {
     preferences: PreferencePolicy::Respect,
     min_values: MinValuesPolicy::Strict,
     steps_max: 1_000_000,
+    improvement_steps: 0,
 };
 
 /// Labels of some sizes that allow values nobody has named yet.

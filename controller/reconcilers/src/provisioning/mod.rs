@@ -9,6 +9,7 @@ use std::time::Duration;
 use controller_api::karpenter::v1::NodeClaim;
 use controller_core::explain::Explanation;
 use controller_core::model::{NodeName, Pod, PodKey, Snapshot};
+use controller_core::mutants::{self, Mutant};
 use controller_core::scheduling::{
     Placement, SchedulingInput, SchedulingOptions, pods_to_place, schedule_with,
 };
@@ -39,6 +40,7 @@ pub(crate) fn scheduling_options(options: &Options) -> SchedulingOptions {
         preferences: options.preferences,
         min_values: options.min_values,
         steps_max: STEPS_MAX,
+        improvement_steps: 0,
     }
 }
 
@@ -194,6 +196,9 @@ fn nominated(ctx: &Context, uids: &Uids<'_>, key: &PodKey, target: &str) {
 
 fn unschedulable(ctx: &Context, uids: &Uids<'_>, key: &PodKey, explanation: &Explanation) {
     tracing::debug!(pod = %key, reason = %explanation, "could not schedule pod");
+    if mutants::is(Mutant::SilentAboutPods) {
+        return;
+    }
     let message = format!("Failed to schedule pod, {explanation}");
     let note = Note::warning("FailedScheduling", message).once_per_object();
     publish(ctx, uids, key, note.every(Duration::from_mins(5)));
