@@ -37,10 +37,24 @@ pub(crate) fn create(group: &str, plural: &str, object: &mut Value) {
         | ("storage.k8s.io", "volumeattachments")
         | ("certificates.k8s.io", "certificatesigningrequests")
         | ("apiextensions.k8s.io", "customresourcedefinitions") => {
-            set(object, "status", create_status(plural));
+            let mut status = create_status(plural);
+            if plural == "customresourcedefinitions" {
+                status["storedVersions"] = stored_versions(object);
+            }
+            set(object, "status", status);
         }
         _ => {}
     }
+}
+
+/// The storage version of a new definition.
+fn stored_versions(definition: &Value) -> Value {
+    let versions = definition["spec"]["versions"].as_array();
+    let stored = versions.into_iter().flatten();
+    stored
+        .filter(|version| version["storage"] == true)
+        .map(|version| version["name"].clone())
+        .collect()
 }
 
 /// The status a strategy gives a new object, whatever the client sent.
@@ -316,7 +330,7 @@ fn container(item: &mut Value, real: bool) {
 }
 
 /// `kubernetes/kubernetes pkg/apis/core/v1/helper/qos`.
-fn qos(spec: &Value) -> &'static str {
+pub(crate) fn qos(spec: &Value) -> &'static str {
     let containers = ["containers", "initContainers"]
         .into_iter()
         .flat_map(|field| spec[field].as_array().into_iter().flatten());

@@ -292,7 +292,7 @@ impl Status {
 
     /// 406 when no offered representation is acceptable.
     pub fn not_acceptable(message: impl Into<String>) -> Self {
-        Self::new(406, "NotAcceptable", message)
+        Self::new(406, "NotAcceptable", message).with_details(Map::new())
     }
 
     /// 409 on create.
@@ -355,12 +355,6 @@ impl Status {
             .collect();
         Self::new(409, "Conflict", message).with_causes(causes)
     }
-
-    /// 409 in free words (uid mismatch on apply).
-    pub fn conflict_text(message: impl Into<String>) -> Self {
-        Self::new(409, "Conflict", message).with_details(Map::new())
-    }
-
     /// 410: history is gone.
     pub fn expired(message: impl Into<String>) -> Self {
         Self::new(410, "Expired", message)
@@ -383,10 +377,14 @@ impl Status {
 
     /// 422 with the list of wrong fields; `what.kind` is the Kind.
     pub fn invalid(what: Named<'_>, errors: &[FieldError]) -> Self {
-        let texts: Vec<String> = errors
-            .iter()
-            .map(|error| format!("{}: {}", error.path, error.text))
-            .collect();
+        let mut texts: Vec<String> = Vec::new();
+        for error in errors {
+            // causes keep what upstream finds twice, the message does not
+            let text = format!("{}: {}", error.path, error.text);
+            if !texts.contains(&text) {
+                texts.push(text);
+            }
+        }
         let joined = if texts.len() == 1 {
             texts.concat()
         } else {

@@ -21,6 +21,7 @@ pub(crate) fn create(machine: &Machine, call: &Call<'_>, object: &mut Value) -> 
             priority(machine, object)?;
             toleration_seconds(object);
             runtime_class(machine, object)?;
+            topology_labels(machine, object);
             within_limits(machine, call, object)
         }
         ("", "nodes") => {
@@ -59,6 +60,9 @@ pub(crate) fn update(
     let resource = &call.view.resource;
     if resource.is("", "namespaces") {
         namespace_label(new);
+    }
+    if resource.is("", "pods") && call.subresource.is_empty() {
+        toleration_seconds(new);
     }
     if resource.group == "rbac.authorization.k8s.io" && old["rules"] != new["rules"] {
         return escalation(machine, call, new);
@@ -212,6 +216,30 @@ fn runtime_class(machine: &Machine, pod: &mut Value) -> Result<()> {
         meta::map_mut(pod, "spec").insert("overhead".into(), overhead.clone());
     }
     Ok(())
+}
+
+/// `PodTopologyLabels`: a pod carries the zone and region of its node.
+pub(crate) fn topology_labels(machine: &Machine, pod: &mut Value) {
+    let Some(node) = pod["spec"]["nodeName"].as_str() else {
+        return;
+    };
+    let Some(node) = machine.builtin("", "nodes", "", node) else {
+        return;
+    };
+    for label in [
+        "topology.kubernetes.io/zone",
+        "topology.kubernetes.io/region",
+    ] {
+        let Some(value) = meta::label(node.value(), label) else {
+            continue;
+        };
+        let labels = meta::metadata_mut(pod)
+            .entry("labels")
+            .or_insert_with(|| json!({}));
+        if let Some(labels) = labels.as_object_mut() {
+            labels.insert(label.to_owned(), value.into());
+        }
+    }
 }
 
 /// `TaintNodesByCondition`: a new node is not ready until the node lifecycle controller says so.

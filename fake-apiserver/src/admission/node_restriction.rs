@@ -71,10 +71,12 @@ fn of_node(node: &str, name: &str, step: Transition<'_>) -> Option<String> {
             Some(format!("is not allowed to modify labels: {restricted}"))
         }
         Some(old) if old["spec"]["taints"] != new["spec"]["taints"] => {
-            Some("is not allowed to modify taints".to_owned())
+            Some(format!("node \"{node}\" is not allowed to modify taints"))
         }
         Some(old) if old["metadata"]["ownerReferences"] != new["metadata"]["ownerReferences"] => {
-            Some("is not allowed to modify ownerReferences".to_owned())
+            Some(format!(
+                "node \"{node}\" is not allowed to modify ownerReferences"
+            ))
         }
         _ => None,
     }

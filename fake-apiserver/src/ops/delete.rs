@@ -248,7 +248,10 @@ fn mark_deleted(call: &Call<'_>, new: &mut Value, grace: i64, graceful: bool) {
         .unwrap_or(since);
     let metadata = meta::metadata_mut(new);
     metadata.insert("deletionTimestamp".into(), meta::time(deadline).into());
-    metadata.insert("deletionGracePeriodSeconds".into(), grace.into());
+    // namespaces have a deletion of their own (`pkg/registry/core/namespace/storage`)
+    if !call.view.resource.is("", "namespaces") {
+        metadata.insert("deletionGracePeriodSeconds".into(), grace.into());
+    }
 }
 
 /// A CRD goes when its objects are gone.

@@ -92,10 +92,10 @@ impl Machine {
     fn apply_new(&mut self, call: &mut Call<'_>, mut config: Value) -> Result<Item> {
         let uid = meta::string(&config, "uid");
         if !uid.is_empty() {
-            return Err(Status::conflict_text(format!(
-                "Operation cannot be fulfilled on {} \"{}\": uid mismatch: the provided object specified uid {uid}, and no existing object was found",
-                call.view.resource.plural, call.name
-            )));
+            let why = format!(
+                "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+            );
+            return Err(Status::conflict(call.view.resource.named(call.name), &why));
         }
         let target = (call.namespace, call.name, "");
         self.authorize_call(call.user, "create", call.view, target)?;

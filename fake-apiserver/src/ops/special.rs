@@ -9,12 +9,6 @@ use crate::machine::{Answer, Call, Machine, key};
 use crate::meta;
 use crate::status::{FieldError, Named, Result, Status};
 
-/// Labels of a node that its pods carry (admission plugin `PodTopologyLabels`).
-const TOPOLOGY: [&str; 2] = [
-    "topology.kubernetes.io/zone",
-    "topology.kubernetes.io/region",
-];
-
 const DEFAULT_TOKEN_SECONDS: i64 = 3600;
 
 impl Machine {
@@ -26,7 +20,7 @@ impl Machine {
             "exec" | "attach" | "portforward" => {
                 Err(Status::bad_request("Upgrade request required"))
             }
-            "proxy" => Err(no_kubelet()),
+            "proxy" => Err(Status::bad_request(NO_KUBELET)),
             _ => Err(Status::method_not_allowed()),
         }
     }
@@ -45,7 +39,8 @@ impl Machine {
             "exec" | "attach" | "portforward" => {
                 Err(Status::bad_request("Upgrade request required"))
             }
-            _ => Err(no_kubelet()),
+            "proxy" => Err(Status::bad_request(NO_KUBELET)),
+            _ => Err(Status::internal(NO_KUBELET)),
         }
     }
 
@@ -129,14 +124,7 @@ impl Machine {
                 "lastTransitionTime": meta::time(call.now),
             }),
         );
-        let nodes = self.registry.space("", "nodes");
-        if let Some(found) = self.store.get(nodes, node) {
-            for label in TOPOLOGY {
-                if let Some(value) = meta::label(found.value.value(), label) {
-                    insert_label(&mut new, label, value);
-                }
-            }
-        }
+        crate::admission::topology_labels(self, &mut new);
         if let Some(annotations) = body["metadata"]["annotations"].as_object() {
             let own = meta::metadata_mut(&mut new)
                 .entry("annotations")
@@ -225,9 +213,7 @@ pub(super) fn success(code: u16) -> Value {
     })
 }
 
-fn no_kubelet() -> Status {
-    Status::internal("no kubelet serves logs, exec or proxies on this server")
-}
+const NO_KUBELET: &str = "no kubelet serves logs, exec or proxies on this server";
 
 /// Replaces or adds a condition of the same type.
 pub(super) fn set_condition(object: &mut Value, condition: Value) {
@@ -242,14 +228,5 @@ pub(super) fn set_condition(object: &mut Value, condition: Value) {
     {
         Some(own) => *own = condition,
         None => conditions.push(condition),
-    }
-}
-
-pub(super) fn insert_label(object: &mut Value, label: &str, value: &str) {
-    let labels = meta::metadata_mut(object)
-        .entry("labels")
-        .or_insert_with(|| json!({}));
-    if let Some(labels) = labels.as_object_mut() {
-        labels.insert(label.to_owned(), value.into());
     }
 }

@@ -76,6 +76,9 @@ impl Machine {
             admission::update(self, call, old.value(), &mut new)?;
         }
         check_finalizers(call, old.value(), &new)?;
+        if call.subresource == "resize" {
+            check_resize(call, old.value(), &new)?;
+        }
         if call.subresource.is_empty() || resource.custom {
             self.check_new(call, &mut new, Some(old.value()))?;
         }
@@ -142,7 +145,9 @@ fn check_preconditions(call: &Call<'_>, old: &Item, new: &Value, origin: Origin)
         return Err(Status::conflict(resource.named(call.name), &why));
     }
     let error = FieldError::invalid("metadata.uid", &uid.into(), "field is immutable");
-    Err(Status::invalid(resource.kind_named(call.name), &[error]))
+    // upstream's update validates metadata twice
+    let errors = [error.clone(), error];
+    Err(Status::invalid(resource.kind_named(call.name), &errors))
 }
 
 /// Fields no client may change.
@@ -234,6 +239,20 @@ fn keep_path(new: &mut Value, old: &Value, parent: &str, field: &str) {
     }
 }
 
+/// A resize keeps the class of service (`ValidatePodResize`).
+fn check_resize(call: &Call<'_>, old: &Value, new: &Value) -> Result<()> {
+    let (was, is) = (defaulting::qos(&old["spec"]), defaulting::qos(&new["spec"]));
+    if was == is {
+        return Ok(());
+    }
+    let detail = "Pod QOS Class may not change as a result of resizing";
+    let error = FieldError::invalid("spec", &was.into(), detail);
+    Err(Status::invalid(
+        call.view.resource.kind_named(call.name),
+        &[error],
+    ))
+}
+
 fn check_finalizers(call: &Call<'_>, old: &Value, new: &Value) -> Result<()> {
     if !meta::is_deleting(old) {
         return Ok(());
@@ -251,9 +270,10 @@ fn check_finalizers(call: &Call<'_>, old: &Value, new: &Value) -> Result<()> {
         added.join(", ")
     );
     let error = FieldError::forbidden("metadata.finalizers", &detail);
+    let errors = [error.clone(), error];
     Err(Status::invalid(
         call.view.resource.kind_named(call.name),
-        &[error],
+        &errors,
     ))
 }
 

@@ -172,11 +172,20 @@ pub(crate) fn status(crd: &Value, registry: &Registry, now: &str) -> Value {
     if !stored.contains(&storage) {
         stored.push(storage);
     }
-    let names = if conflict.is_some() {
-        json!({"kind": "", "plural": ""})
-    } else {
-        names.clone()
-    };
+    let mut names = names.clone();
+    if let Some((reason, _)) = &conflict
+        && let Some(accepted) = names.as_object_mut()
+    {
+        // the others are accepted all the same
+        match *reason {
+            "PluralConflict" => drop(accepted.insert("plural".into(), "".into())),
+            "KindConflict" => drop(accepted.insert("kind".into(), "".into())),
+            "SingularConflict" => drop(accepted.remove("singular")),
+            "ListKindConflict" => drop(accepted.remove("listKind")),
+            _ => drop(accepted.remove("shortNames")),
+        }
+        accepted.remove("categories");
+    }
     json!({"acceptedNames": names, "conditions": [accepted, established], "storedVersions": stored})
 }
 

@@ -84,11 +84,28 @@ pub(super) fn format(headers: &HeaderMap) -> Result<Format> {
     if !any {
         return Ok(Format::Json);
     }
-    Err(Status::not_acceptable(if transformed {
-        "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf"
-    } else {
-        "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, application/vnd.kubernetes.protobuf"
-    }))
+    if transformed {
+        let mut status = Status::not_acceptable(
+            "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf",
+        );
+        status.details = None;
+        return Err(status);
+    }
+    Err(Status::not_acceptable(
+        "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, application/vnd.kubernetes.protobuf",
+    ))
+}
+
+/// The same for lists, which can be watched as well.
+pub(super) fn list_format(headers: &HeaderMap) -> Result<Format> {
+    format(headers).map_err(|mut status| {
+        if status.message.starts_with("406") {
+            status.message.push_str(
+                ", application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch",
+            );
+        }
+        status
+    })
 }
 
 fn clauses(headers: &HeaderMap) -> impl Iterator<Item = &str> {

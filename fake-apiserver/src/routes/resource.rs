@@ -309,7 +309,7 @@ impl Request<'_> {
                 detail,
             )]));
         }
-        let format = negotiate::format(self.headers)?;
+        let format = negotiate::list_format(self.headers)?;
         let mut options = self.query.list_options(view)?;
         options.as_of = self.as_of;
         let page = {

@@ -145,6 +145,7 @@ impl<'a> Compiler<'a> {
         {
             self.fill(id, schema, definition(name));
         }
+        self.at(id).go_type = go_type(name);
         if name.ends_with(".Quantity") {
             self.at(id).kind = Type::Quantity;
         } else if is_free(name) {
@@ -196,6 +197,7 @@ impl<'a> Compiler<'a> {
             self.fill(id, resolved.unwrap_or(schema), target.and_then(definition));
         }
         let node = self.at(id);
+        node.go_type = target.and_then(go_type);
         node.list = list_type(markers);
         node.atomic_map |= is_atomic(Some(markers));
         let strategy = markers["patchStrategy"].as_str().unwrap_or_default();
@@ -206,6 +208,11 @@ impl<'a> Compiler<'a> {
         }));
         id
     }
+}
+
+/// `PodSpec` of `io.k8s.api.core.v1.PodSpec`.
+fn go_type(name: &str) -> Option<Box<str>> {
+    name.rsplit('.').next().map(Box::from)
 }
 
 /// Types that hold any JSON.

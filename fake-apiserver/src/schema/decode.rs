@@ -63,12 +63,13 @@ impl std::fmt::Display for Path<'_> {
 
 struct Walk<'a> {
     schema: &'a Schema,
+    /// The Go struct whose fields are being read.
     kind: &'a str,
     builtin: bool,
     report: Report,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
     fn object_root(&mut self, value: &mut Value) {
         let schema = self.schema;
         if self.builtin {
@@ -81,7 +82,7 @@ impl Walk<'_> {
         self.fields(map, schema.root(), &Path::Root, true);
     }
 
-    fn value(&mut self, value: &mut Value, node: &Node, path: &Path<'_>) {
+    fn value(&mut self, value: &mut Value, node: &'a Node, path: &Path<'_>) {
         if self.builtin {
             self.check(value, node, path);
             if node.kind == Type::Quantity {
@@ -93,7 +94,10 @@ impl Walk<'_> {
                 if node.kind == Type::Any && node.properties.is_empty() {
                     return;
                 }
+                let outer = self.kind;
+                self.kind = node.go_type.as_deref().unwrap_or(outer);
                 self.fields(map, node, path, node.embedded);
+                self.kind = outer;
             }
             Value::Array(items) => {
                 let Some(node) = self.schema.item(node) else {
@@ -110,7 +114,13 @@ impl Walk<'_> {
         }
     }
 
-    fn fields(&mut self, map: &mut Map<String, Value>, node: &Node, path: &Path<'_>, object: bool) {
+    fn fields(
+        &mut self,
+        map: &mut Map<String, Value>,
+        node: &'a Node,
+        path: &Path<'_>,
+        object: bool,
+    ) {
         let schema = self.schema;
         let free = node.preserve_unknown || node.additional.is_some();
         let mut unknown = Vec::new();

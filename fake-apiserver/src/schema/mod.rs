@@ -84,6 +84,8 @@ pub(crate) struct Node {
     pub required: Vec<String>,
     pub limits: Option<Box<Limits>>,
     pub rules: Vec<Rule>,
+    /// The Go type of a built-in struct, for decoding errors.
+    pub go_type: Option<Box<str>>,
     /// A type upstream decodes from `null` or a string of its own (times).
     pub format: Option<String>,
 }
@@ -128,6 +130,7 @@ impl Node {
             required: Vec::new(),
             limits: None,
             rules: Vec::new(),
+            go_type: None,
             format: None,
         }
     }
