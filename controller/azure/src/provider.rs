@@ -27,7 +27,7 @@ const CATALOGUE_FOR: Duration = Duration::from_hours(12);
 const USAGES_FOR: Duration = Duration::from_mins(10);
 /// The same while machines of ours come, go or are refused: the figures move by the minute.
 const USAGES_WHILE_BUSY_FOR: Duration = Duration::from_mins(1);
-/// After a failed refresh of SKUs or prices.
+/// After a failed refresh.
 const RETRY_AFTER: Duration = Duration::from_mins(1);
 /// At 1,000 items a page, many times what one region has.
 const PRICE_PAGES_MAX: usize = 100;
@@ -164,6 +164,7 @@ impl Azure {
             due.usages = now + USAGES_FOR;
             due.usages_while_busy = now + USAGES_WHILE_BUSY_FOR;
             if let Err(error) = self.read_usages().await {
+                due.usages = now + RETRY_AFTER;
                 tracing::warn!(error = %chain(&error), "cannot read quota usages");
             }
         }

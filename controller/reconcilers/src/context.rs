@@ -19,6 +19,7 @@ use rand_chacha::ChaCha8Rng;
 use tokio::sync::Notify;
 
 use crate::batcher::Batcher;
+use crate::catalogs::{Catalogs, same_catalogs, sold_otherwise};
 use crate::disruption::Commands;
 use crate::error::chain;
 use crate::events::Events;
@@ -63,7 +64,7 @@ pub(crate) struct Context {
     cluster: Mutex<ClusterState>,
     objects: Mutex<Objects>,
     last_change: Mutex<Duration>,
-    catalogs: Mutex<BTreeMap<NodeClassName, Arc<Vec<InstanceType>>>>,
+    catalogs: Mutex<Catalogs>,
     /// The same, compiled by the last decision for the next one.
     compiled: Mutex<CompiledCatalogs>,
     /// Answers of the provider by claim UID, until the claim's status holds them: protects from
@@ -392,9 +393,9 @@ impl Context {
 
     /// Fetches the instance types of every NodeClass. A class that is not ready, or whose types
     /// cannot be had now, is left out: its pools cannot launch.
-    pub(crate) async fn fetch_catalogs(&self) -> BTreeMap<NodeClassName, Arc<Vec<InstanceType>>> {
+    pub(crate) async fn fetch_catalogs(&self) -> Catalogs {
         let names: Vec<String> = self.objects().classes.keys().cloned().collect();
-        let mut catalogs = BTreeMap::new();
+        let mut catalogs = Catalogs::new();
         for name in names {
             let Some(class) = self.node_class(&name) else {
                 continue;
@@ -408,16 +409,35 @@ impl Context {
                 }
             }
         }
-        let changed = {
+        let (changed, sold_otherwise) = {
             let mut known = lock(&self.catalogs);
             let changed = !same_catalogs(&known, &catalogs);
+            let sold_otherwise = if changed {
+                sold_otherwise(&known, &catalogs)
+            } else {
+                BTreeSet::new()
+            };
             known.clone_from(&catalogs);
-            changed
+            (changed, sold_otherwise)
         };
         if changed {
             self.wake();
         }
+        self.review_claims(&sold_otherwise);
         catalogs
+    }
+
+    /// Looks at the claims of these NodeClasses again: what they are made of may not be sold any
+    /// more.
+    fn review_claims(&self, classes: &BTreeSet<NodeClassName>) {
+        if classes.is_empty() {
+            return;
+        }
+        for claim in self.managed_claims() {
+            if classes.contains(&NodeClassName::new(&*claim.spec.node_class_ref.name)) {
+                self.queues.claims.add(claim.name_any());
+            }
+        }
     }
 
     // Time
@@ -468,18 +488,6 @@ impl Context {
             .map(|claim| claim.view.name.to_string())
             .collect()
     }
-}
-
-fn same_catalogs(
-    a: &BTreeMap<NodeClassName, Arc<Vec<InstanceType>>>,
-    b: &BTreeMap<NodeClassName, Arc<Vec<InstanceType>>>,
-) -> bool {
-    a.len() == b.len()
-        && a.iter()
-            .zip(b)
-            .all(|((name_a, types_a), (name_b, types_b))| {
-                name_a == name_b && (Arc::ptr_eq(types_a, types_b) || types_a == types_b)
-            })
 }
 
 /// `time - duration`, at least the first representable time.

@@ -24,6 +24,7 @@
 
 mod backoff;
 mod batcher;
+mod catalogs;
 mod context;
 mod disruption;
 mod error;

@@ -118,6 +118,9 @@ fn map_changes(
 
 /// The fields of the status that differ; lists whole, as a merge patch replaces them.
 fn status_patch(before: &NodeClaim, after: &NodeClaim) -> Option<Value> {
+    if before.status == after.status {
+        return None;
+    }
     let to_map = |status: Option<&NodeClaimStatus>| match status.map(serde_json::to_value) {
         Some(Ok(Value::Object(map))) => map,
         _ => Map::new(),

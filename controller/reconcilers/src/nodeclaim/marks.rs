@@ -30,9 +30,15 @@ const POD_EVENT_PERIOD: SignedDuration = SignedDuration::from_secs(10);
 /// and something else happens to the claim; upstream's poll.
 const PROVIDER_DRIFT_PERIOD: Duration = Duration::from_mins(5);
 
-/// How often a claim nothing happens to is looked at. Changes of its pool and NodeClass arrive
-/// as events; what is left is the cloud changing behind both.
-const IDLE_PERIOD: Duration = Duration::from_hours(1);
+/// How often a claim nothing happens to is looked at. Changes of its pool, its NodeClass (new
+/// images among them) and of what is sold arrive as events; this is the net below, as wide as the
+/// default resync of upstream's caches (`kubernetes-sigs/controller-runtime`
+/// `pkg/cache/cache.go`, `defaultSyncPeriod`).
+const IDLE_PERIOD: Duration = Duration::from_hours(10);
+
+/// How often a young claim is looked at, and how long it is young: its instance type counts only
+/// from this age on, and nothing else tells that it came.
+const YOUNG_PERIOD: Duration = Duration::from_hours(1);
 
 /// What the provider last said about drift, by claim.
 #[derive(Debug, Default)]
@@ -138,7 +144,7 @@ pub(super) async fn mark_drifted(ctx: &Context, draft: &mut Draft, outcome: &mut
         draft.conditions().clear("Drifted");
         return;
     }
-    outcome.again(Next::After(IDLE_PERIOD));
+    outcome.again(Next::After(idle_period(created(ctx, draft), ctx.now())));
     let reason = match drift_from_pool(ctx, draft, &pool) {
         Some(reason) => Some(reason),
         None => match drift_of_instance(ctx, draft).await {
@@ -155,6 +161,21 @@ pub(super) async fn mark_drifted(ctx: &Context, draft: &mut Draft, outcome: &mut
     };
 }
 
+/// When a claim is looked at again although nothing happens.
+fn idle_period(created: Timestamp, now: Timestamp) -> Duration {
+    let age = Duration::try_from(now.duration_since(created)).unwrap_or_default();
+    if age < YOUNG_PERIOD {
+        YOUNG_PERIOD
+    } else {
+        IDLE_PERIOD
+    }
+}
+
+fn created(ctx: &Context, draft: &Draft) -> Timestamp {
+    let created = draft.claim.metadata.creation_timestamp.as_ref();
+    created.map_or(ctx.now(), |time| time.0)
+}
+
 fn pool_of(ctx: &Context, draft: &Draft) -> Option<NodePool> {
     let name = NodePoolName::new(label(&draft.claim, labels::NODEPOOL)?);
     ctx.cluster().pool(&name).cloned()
@@ -167,11 +188,7 @@ fn drift_from_pool(ctx: &Context, draft: &Draft, pool: &NodePool) -> Option<&'st
     let comparable = version.is_some()
         && version == annotation(&*api_pool, labels::NODEPOOL_HASH_VERSION)
         && !pool.hash.is_empty();
-    let created = claim
-        .metadata
-        .creation_timestamp
-        .as_ref()
-        .map_or(ctx.now(), |time| time.0);
+    let created = created(ctx, draft);
     let catalog = ctx.catalog(&pool.node_class);
     let claim_labels = claim.metadata.labels.iter().flatten();
     let view = DriftView {
@@ -235,4 +252,19 @@ async fn drift_of_instance(ctx: &Context, draft: &Draft) -> Result<Option<&'stat
         },
     );
     Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_is_looked_at_when_its_instance_type_begins_to_count() {
+        let created = Timestamp::UNIX_EPOCH;
+        let after = |minutes| idle_period(created, created + SignedDuration::from_mins(minutes));
+        assert_eq!(after(0), YOUNG_PERIOD);
+        assert_eq!(after(59), YOUNG_PERIOD);
+        assert_eq!(after(60), IDLE_PERIOD);
+        assert_eq!(after(-1), YOUNG_PERIOD, "a clock behind the server's");
+    }
 }

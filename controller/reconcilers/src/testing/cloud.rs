@@ -133,7 +133,7 @@ fn instance(claim: &NodeClaimName, now: Timestamp) -> Instance {
     }
 }
 
-fn instance_type() -> InstanceType {
+pub(crate) fn instance_type() -> InstanceType {
     let is = |key: &str, value: &str| RequirementSpec {
         key: key.into(),
         operator: Operator::In,

@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 pub(crate) use self::apiserver::ApiServer;
-pub(crate) use self::cloud::Cloud;
+pub(crate) use self::cloud::{Cloud, instance_type};
 
 /// Wall time starts at the epoch when the clock is made.
 #[derive(Debug)]
