@@ -79,7 +79,7 @@ impl Mutant {
             Self::NameOfTheMoment => "name-of-the-moment",
             Self::SilentAboutPods => "silent-about-pods",
             Self::NoDeadline => "no-deadline",
-                    Self::NeverAdopted => "never-adopted",
+            Self::NeverAdopted => "never-adopted",
             Self::CountsTwice => "counts-twice",
         }
     }
@@ -103,7 +103,9 @@ thread_local! {
     reason = "unit tests have no configuration; shipped programs have no mutants"
 )]
 fn given() -> Option<Mutant> {
-    std::env::var("NAP_MUTANT").ok().and_then(|name| Mutant::named(&name))
+    std::env::var("NAP_MUTANT")
+        .ok()
+        .and_then(|name| Mutant::named(&name))
 }
 
 /// Chooses the defect of this thread.

@@ -6,6 +6,7 @@ use controller_api::karpenter::v1::{ConsolidationPolicy, NodeClaim};
 use controller_api::labels;
 use controller_core::disruption::{Command, DisruptionReason};
 use controller_core::model::NodePoolName;
+use controller_core::mutants::{self, Mutant};
 use controller_operator::{Metrics as Registry, Name};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node;
@@ -132,6 +133,10 @@ impl Metrics {
     pub(crate) fn claim_created(&self, pool: &NodePoolName, reason: &str) {
         self.0
             .inc(Name::NodeClaimsCreated, &[reason, pool.as_str(), "false"]);
+        if mutants::is(Mutant::CountsTwice) {
+            self.0
+                .inc(Name::NodeClaimsCreated, &[reason, pool.as_str(), "false"]);
+        }
     }
 
     pub(crate) fn claim_disrupted(&self, disrupted: &Disrupted) {

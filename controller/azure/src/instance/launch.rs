@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use controller_api::labels;
+use controller_core::mutants::{self, Mutant};
 use controller_core::model::{CapacityType, InstanceType, NodeClaimName, Offering};
 use controller_core::requirements::{Operator, Requirements};
 use controller_ports::{CreateError, Instance, LaunchRequest, ProviderError};
@@ -59,14 +60,18 @@ impl Azure {
         let kubernetes_version = class.kubernetes_version().ok_or_else(|| {
             CreateError::NodeClassNotReady("no Kubernetes version has been resolved".to_owned())
         })?;
-        let name = resource_name(request.claim.as_str());
+        let mut name = resource_name(request.claim.as_str());
+        if mutants::is(Mutant::NameOfTheMoment) {
+            name = format!("{name}-{}", self.clock.now().as_second());
+        }
         let resolved = Resolved {
             class: &class,
             kubernetes_version,
             request,
             name: &name,
         };
-        if let Some(vm) = self.find(&name, false).await.map_err(transport)? {
+        let found = self.find(&name, false).await.map_err(transport)?;
+        if let Some(vm) = found.filter(|_| !mutants::is(Mutant::NeverAdopted)) {
             return self.adopt(&resolved, vm).await;
         }
         let result = self.launch(&resolved).await;

@@ -6,8 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::cron::Cron;
 use super::plan::DisruptionReason;
-use crate::mutants::{self, Mutant};
 use crate::model::{Budget, Node, NodePoolName, Snapshot};
+use crate::mutants::{self, Mutant};
 
 /// What is left of each pool's budgets for one reason.
 #[derive(Debug)]

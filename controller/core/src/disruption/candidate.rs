@@ -7,11 +7,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::plan::Blocked;
 use crate::lifecycle::{Consolidatable, consolidatable, is_evictable};
-use crate::mutants::{self, Mutant};
 use crate::model::{
     ClaimView, ConsolidationPolicy, InstanceType, Node, NodeName, NodePool, Pod,
     PodDisruptionBudget, Price, Snapshot,
 };
+use crate::mutants::{self, Mutant};
 
 /// One in the fixed-point numbers of disruption costs: upstream divides a pod's deletion cost by
 /// this.

@@ -11,8 +11,8 @@ use super::engine::{Engine, ports_conflict};
 use super::placement::MinValuesPolicy;
 use super::template::plus;
 use super::universe::{Amounts, KeyId, Universe};
-use crate::mutants::{self, Mutant};
 use crate::model::HostPort;
+use crate::mutants::{self, Mutant};
 use crate::quantity;
 
 /// A claim that is not created yet.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use controller_core::mutants::{self, Mutant};
 use controller_core::lifecycle::{DrainStep, ForcedDelete, drain as plan_drain};
 use controller_core::model::{NodeName, PodKey};
 use futures::StreamExt;
@@ -159,7 +160,12 @@ async fn evict_pod(ctx: &Context, node: &Node, pod: PodKey, uid: Arc<str>) -> Re
         delete_options: Some(of_uid(Some(uid.to_string()))),
         ..EvictParams::default()
     };
-    let result = api.evict(&pod.name, &params).await;
+    let result = if mutants::is(Mutant::DeletedNotEvicted) {
+        let deleted = api.delete(&pod.name, &of_uid(Some(uid.to_string()))).await;
+        deleted.map(|_| ())
+    } else {
+        api.evict(&pod.name, &params).await.map(|_| ())
+    };
     let now = ctx.clock.monotonic();
     let Err(error) = result else {
         ctx.evictions().accepted(&name, &uid, now);

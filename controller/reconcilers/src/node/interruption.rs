@@ -8,6 +8,7 @@ use std::time::Duration;
 use controller_api::conditions::Conditioned;
 use controller_api::karpenter::v1::NodeClaim;
 use controller_api::labels;
+use controller_core::mutants::{self, Mutant};
 use controller_ports::Interruption;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node;
@@ -118,6 +119,9 @@ async fn interrupt(
         _ => return Ok(()),
     };
     if is_deleting(claim) || !ctx.is_managed(&claim.spec.node_class_ref) {
+        return Ok(());
+    }
+    if mutants::is(Mutant::NoticeIgnored) {
         return Ok(());
     }
     ctx.events.publish(

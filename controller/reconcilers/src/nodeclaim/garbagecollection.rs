@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use controller_api::conditions::Conditioned;
 use controller_api::karpenter::v1::NodeClaim;
+use controller_core::mutants::{self, Mutant};
 use controller_core::model::NodeClaimName;
 use controller_ports::{Instance, ProviderError};
 use jiff::Timestamp;
@@ -101,6 +102,9 @@ fn is_garbage(
     let Some(id) = claim_provider_id(claim) else {
         return false;
     };
+    if mutants::is(Mutant::LostMachineUnnoticed) {
+        return false;
+    }
     if is_deleting(claim) || !is_launched(claim) || instances.contains_key(id) {
         return false;
     }

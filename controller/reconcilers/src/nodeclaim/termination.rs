@@ -7,6 +7,7 @@ use std::time::Duration;
 use controller_api::conditions::Conditioned;
 use controller_api::karpenter::v1::NodeClaim;
 use controller_api::labels;
+use controller_core::mutants::{self, Mutant};
 use controller_core::model::{NodeClaimName, ProviderId};
 use controller_ports::ProviderError;
 use serde_json::json;
@@ -81,7 +82,8 @@ async fn set_deadline(ctx: &Context, claim: &NodeClaim) -> Result<bool, Error> {
     let (Some(grace), Some(deleted), None) = (
         claim.spec.termination_grace_period.as_ref(),
         claim.metadata.deletion_timestamp.as_ref(),
-        annotation(claim, labels::TERMINATION_TIMESTAMP),
+        annotation(claim, labels::TERMINATION_TIMESTAMP)
+            .or(mutants::is(Mutant::NoDeadline).then_some("")),
     ) else {
         return Ok(false);
     };
@@ -103,6 +105,9 @@ pub(crate) async fn delete_instance(
 ) -> Result<InstanceState, Error> {
     let name = NodeClaimName::new(claim_name(claim));
     let id = claim_provider_id(claim).map(ProviderId::new);
+    if id.is_none() && mutants::is(Mutant::UnlaunchedNeverFinal) {
+        return Ok(InstanceState::Terminating);
+    }
     match ctx.provider.delete(&name, id.as_ref()).await {
         Ok(()) => Ok(InstanceState::Terminating),
         Err(ProviderError::NotFound) => Ok(InstanceState::Gone),
