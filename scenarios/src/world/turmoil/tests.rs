@@ -1,0 +1,1 @@
+//! Hosts, partitions, fail-over.
