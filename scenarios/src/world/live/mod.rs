@@ -107,7 +107,7 @@ pub async fn serve(
         ca: folder.authority(&entropy, clock.epoch())?,
         kube_address: listeners.kube_address(),
     };
-    let site = site(scenario, options, setting, &tokens)?;
+    let site = site(scenario, setting, &tokens)?;
     let servers = Incarnation::new("servers", 1);
     let corruption = Corruption::default();
     let served = listeners.serve(&site, faults::bootstrap(Arc::clone(&corruption)), &servers)?;
@@ -155,17 +155,11 @@ struct Setting {
     kube_address: String,
 }
 
-fn site(
-    scenario: &Scenario,
-    options: &LiveOptions,
-    setting: Setting,
-    tokens: &Tokens,
-) -> Result<Site, LiveError> {
+fn site(scenario: &Scenario, setting: Setting, tokens: &Tokens) -> Result<Site, LiveError> {
     let site = Site::new(SiteOptions {
         cloud: scenario.cloud.clone(),
         cluster: &scenario.cluster,
         clock: setting.clock,
-        scale: options.scale,
         entropy: setting.entropy,
         jitter: false,
         trace: setting.trace,
