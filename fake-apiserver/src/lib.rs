@@ -19,6 +19,8 @@
 //! - A write that is refused leaves no trace: no revision, no event.
 //! - A watch delivers every change after its revision exactly once and in order, or ends with 410.
 //! - A write that changes nothing makes no revision and no event.
+//! - With a journal, what was answered is there after the process was killed, and so is history up to
+//!   the last snapshot.
 //! - An error is a `Status` with the code, reason and message of the real server.
 
 mod admission;
@@ -27,6 +29,7 @@ mod clock;
 mod defaulting;
 mod events;
 mod item;
+mod journal;
 mod kubeconfig;
 mod machine;
 mod meta;
@@ -50,6 +53,7 @@ mod tests;
 
 pub use auth::ca::{CertificateAuthority, KeyedCertificate};
 pub use clock::Clock;
+pub use journal::JournalError;
 pub use kubeconfig::{Credentials, kubeconfig};
 pub use options::{Options, StaticToken, Tracking, User};
 pub use routes::AsOf;

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use fake_apiserver_components::api::Resource;
@@ -15,10 +16,11 @@ use crate::auth::ca::CertificateAuthority;
 use crate::auth::rbac::{Access, Wish};
 use crate::auth::tokens::{Tokens, bootstrap_user, service_account};
 use crate::item::Item;
+use crate::journal::{Journal, JournalError};
 use crate::meta;
 use crate::options::{Options, Tracking, User};
 use crate::random::{Random, derive};
-use crate::registry::{Conversion, Registry, View};
+use crate::registry::{Conversion, Registry, View, custom};
 use crate::schema::cel;
 use crate::status::{Result, Status};
 
@@ -36,6 +38,7 @@ pub(crate) struct Machine {
     pub anonymous: bool,
     /// What in-process clients have listed, by space: a change of a space concerns these.
     pub followed: RefCell<BTreeMap<SpaceId, Vec<Resource>>>,
+    pub journal: Option<Journal>,
     waiters: Vec<Arc<Notify>>,
     /// `(time, revision)` marks for compaction.
     marks: (Timestamp, u64),
@@ -103,18 +106,29 @@ const COMPACTION_MINUTES: i64 = 5;
 const EVENT_TTL_HOURS: i64 = 1;
 
 impl Machine {
-    pub(crate) fn new(options: &Options) -> Self {
+    /// A fresh cluster, or the one a journal tells of.
+    pub(crate) fn new(
+        options: &Options,
+        journal: Option<&Path>,
+    ) -> std::result::Result<Self, JournalError> {
         let now = options.clock.now();
         let ca = options.ca.clone().unwrap_or_else(|| {
             let secret = derive(options.seed, "ca");
             CertificateAuthority::new(secret, now).expect("an Ed25519 key of 32 bytes is valid")
         });
-        let registry = Registry::new();
+        let mut registry = Registry::new();
+        let mut store = Store::new();
+        let journal = match journal {
+            Some(path) => Some(Journal::open(path, &mut registry, &mut store)?),
+            None => None,
+        };
+        let revision = store.revision();
         let mut machine = Self {
-            store: Store::new(),
+            store,
             access: Access::new(&registry),
             registry,
-            random: Random::new(options.seed),
+            // uids given out before are not given out again
+            random: Random::new(options.seed.wrapping_add(revision)),
             rules: cel::Environment::new(),
             tokens: Tokens::new(
                 &options.tokens,
@@ -124,13 +138,30 @@ impl Machine {
             tracking: options.tracking,
             anonymous: options.anonymous,
             followed: RefCell::default(),
+            journal,
             waiters: Vec::new(),
             marks: (now, 0),
         };
+        if revision > 0 {
+            machine.serve_definitions();
+        }
         for (group, plural, object) in bootstrap::objects(machine.ca.pem()) {
             machine.install(group, plural, object, now);
         }
-        machine
+        machine.record_since(revision);
+        Ok(machine)
+    }
+
+    /// Serves the custom resources of a restored cluster.
+    fn serve_definitions(&mut self) {
+        let group = "apiextensions.k8s.io";
+        let space = self.registry.space(group, "customresourcedefinitions");
+        for (_, found) in self.store.range(space, "", None) {
+            let definition = found.value.value();
+            if custom::is_established(definition) {
+                custom::accept(&mut self.registry, definition);
+            }
+        }
     }
 
     /// Stores an object of the fresh cluster, without admission.
@@ -140,6 +171,9 @@ impl Machine {
             meta::string(&object, "namespace"),
             meta::string(&object, "name"),
         );
+        if self.store.get(space, &key).is_some() {
+            return;
+        }
         let revision = self.store.next_revision();
         let uid = self.random.uid();
         let metadata = meta::metadata_mut(&mut object);
@@ -148,7 +182,7 @@ impl Machine {
         metadata.insert("creationTimestamp".into(), meta::time(now).into());
         self.store
             .put(space, &key, Expect::Absent, Item::new(object))
-            .expect("bootstrap objects have distinct names");
+            .expect("absent, as was seen just above");
     }
 
     /// Who a bearer token stands for.

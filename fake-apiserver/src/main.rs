@@ -1,7 +1,7 @@
 //! `fake-apiserver`: a simulated Kubernetes API server on a socket.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -25,6 +25,9 @@ struct Arguments {
     /// Where to write a kubeconfig of a cluster administrator.
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
+    /// Keep the cluster in this directory: its objects, keys and administrator's token.
+    #[arg(long, value_name = "DIR")]
+    persist: Option<PathBuf>,
     /// The version `/version` answers.
     #[arg(long, default_value = "v1.36.1")]
     cluster_version: String,
@@ -70,7 +73,10 @@ async fn start(arguments: &Arguments) -> anyhow::Result<()> {
         .with_context(|| format!("port {port} cannot be used; choose another with --port"))?;
     let address = listener.local_addr()?;
     let now = now();
-    let secret = secret()?;
+    let secret = match &arguments.persist {
+        Some(directory) => kept_secret(directory)?,
+        None => secret()?,
+    };
     let mut token = String::new();
     for byte in secret.iter().rev() {
         write!(token, "{byte:02x}").context("making a token")?;
@@ -89,7 +95,10 @@ async fn start(arguments: &Arguments) -> anyhow::Result<()> {
         token: token.clone(),
         identity: Identity::new("kubernetes-admin", &["system:masters"]),
     });
-    let server = ApiServer::new(options);
+    let server = match &arguments.persist {
+        Some(directory) => ApiServer::persistent(options, &directory.join("journal.jsonl"))?,
+        None => ApiServer::new(options),
+    };
     let pair = ca.server(&[
         "127.0.0.1",
         "localhost",
@@ -120,6 +129,36 @@ fn secret() -> anyhow::Result<[u8; 32]> {
     let mut source = std::fs::File::open("/dev/urandom").context("opening /dev/urandom")?;
     std::io::Read::read_exact(&mut source, &mut secret).context("reading /dev/urandom")?;
     Ok(secret)
+}
+
+/// The secret of a kept cluster, made when it is first asked for.
+fn kept_secret(directory: &Path) -> anyhow::Result<[u8; 32]> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+
+    let path = directory.join("secret");
+    let what = || path.display().to_string();
+    std::fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
+    match std::fs::read(&path) {
+        Ok(bytes) => {
+            let length = bytes.len();
+            bytes.try_into().map_err(|_bytes| {
+                anyhow::anyhow!("{}: has {length} bytes instead of 32; remove it", what())
+            })
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let secret = secret()?;
+            let mut options = std::fs::OpenOptions::new();
+            let mut file = options
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&path)
+                .with_context(what)?;
+            std::io::Write::write_all(&mut file, &secret).with_context(what)?;
+            Ok(secret)
+        }
+        Err(error) => Err(error).with_context(what),
+    }
 }
 
 #[expect(

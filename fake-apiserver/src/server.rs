@@ -1,5 +1,6 @@
 //! The handle of a running server and its two faces: HTTP and the components' `Api`.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fake_apiserver_components::api::PatchType;
@@ -13,6 +14,7 @@ use tokio::sync::Notify;
 use crate::auth::ca::CertificateAuthority;
 use crate::clock::Clock;
 use crate::item::Item;
+use crate::journal::JournalError;
 use crate::machine::{Answer, Call, Machine, WriteOptions};
 use crate::meta;
 use crate::ops::Action;
@@ -39,7 +41,20 @@ struct Inner {
 impl ApiServer {
     /// A server holding a fresh cluster: system namespaces, roles, priority classes.
     pub fn new(options: Options) -> Self {
-        let machine = Machine::new(&options);
+        let machine = Machine::new(&options, None);
+        Self::of(machine.expect("only a journal can fail"), options)
+    }
+
+    /// A server that continues the cluster of a journal, or begins one there. Changes are written
+    /// before they are answered, with a blocking write each.
+    ///
+    /// Keys come from [`Options::seed`] and [`Options::ca`]: the caller keeps them too.
+    pub fn persistent(options: Options, journal: &Path) -> Result<Self, JournalError> {
+        let machine = Machine::new(&options, Some(journal))?;
+        Ok(Self::of(machine, options))
+    }
+
+    fn of(machine: Machine, options: Options) -> Self {
         Self(Arc::new(Inner {
             machine: Mutex::new(machine),
             changed: Notify::new(),
@@ -69,6 +84,7 @@ impl ApiServer {
             machine: &mut machine,
         });
         let after = machine.store.revision();
+        machine.record_since(before);
         drop(machine);
         if after != before {
             self.0.changed.notify_waiters();
@@ -185,6 +201,7 @@ impl ApiServer {
         let before = machine.store.revision();
         let result = act(&mut machine);
         let after = machine.store.revision();
+        machine.record_since(before);
         drop(machine);
         if after != before {
             self.0.changed.notify_waiters();

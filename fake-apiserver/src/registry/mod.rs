@@ -263,6 +263,21 @@ impl Registry {
             .expect("asked for built-in resources only")
     }
 
+    /// `group/plural` of a space.
+    pub(crate) fn name_of(&self, space: SpaceId) -> String {
+        let mut spaces = self.spaces();
+        let found = spaces.find(|(_, own)| *own == space);
+        found.map(|(name, _)| name).unwrap_or_default()
+    }
+
+    /// All spaces by `group/plural`; resources that share one are named once.
+    pub(crate) fn spaces(&self) -> impl Iterator<Item = (String, SpaceId)> {
+        let spaces = self.spaces.iter();
+        spaces
+            .filter(|((group, _), _)| group != "events.k8s.io")
+            .map(|((group, plural), space)| (format!("{group}/{plural}"), *space))
+    }
+
     /// Groups in discovery order with their resources; the core group is the empty string.
     pub(crate) fn groups(&self) -> impl Iterator<Item = (&str, Vec<&Arc<ResourceType>>)> {
         let custom = self

@@ -15,6 +15,7 @@ mod access;
 mod crud;
 mod custom;
 mod history;
+mod persistence;
 mod replay;
 mod semantics;
 mod watch;
