@@ -8,8 +8,8 @@ use miette::{
 };
 use serde_saphyr::Error as YamlError;
 
+use crate::format::check::{Mistake, did_you_mean};
 use crate::format::located::Place;
-use crate::format::suggest;
 use crate::text::append;
 
 /// What is wrong with a file, where, and what to do.
@@ -25,9 +25,34 @@ pub struct FormatError {
     pub message: Box<str>,
     /// What to do.
     pub help: Option<Box<str>>,
+    /// Other mistakes of the same files, in the order of the text.
+    pub more: Vec<FormatError>,
 }
 
 impl FormatError {
+    /// All of these as one; `None` when there are none.
+    pub(crate) fn all(errors: impl IntoIterator<Item = Self>) -> Option<Self> {
+        let mut flat = Vec::new();
+        for mut error in errors {
+            let more = std::mem::take(&mut error.more);
+            flat.push(error);
+            flat.extend(more);
+        }
+        let mut errors = flat.into_iter();
+        let mut first = errors.next()?;
+        first.more = errors.collect();
+        Some(first)
+    }
+
+    /// From the checker.
+    pub(crate) fn mistake(file: &str, text: &str, mistake: Mistake) -> Self {
+        let error = Self::at(file, text, mistake.place, mistake.message);
+        match mistake.help {
+            Some(help) => error.help(help),
+            None => error,
+        }
+    }
+
     /// An error at a place.
     pub(crate) fn at(file: &str, text: &str, place: Place, message: impl Into<String>) -> Self {
         Self {
@@ -36,6 +61,7 @@ impl FormatError {
             place,
             message: message.into().into_boxed_str(),
             help: None,
+            more: Vec::new(),
         }
     }
 
@@ -75,11 +101,26 @@ impl FormatError {
             place,
             message: message.into_boxed_str(),
             help: help.map(String::into_boxed_str),
+            more: Vec::new(),
         }
     }
 
-    /// The error with a snippet, ready to print; ends in a newline.
+    /// All errors with snippets, ready to print; ends in a newline.
     pub fn render(&self) -> String {
+        let mut out = self.render_one();
+        for error in &self.more {
+            append(&mut out, format_args!("\n{}", error.render_one()));
+        }
+        if !self.more.is_empty() {
+            append(
+                &mut out,
+                format_args!("\n{} mistakes\n", self.more.len() + 1),
+            );
+        }
+        out
+    }
+
+    fn render_one(&self) -> String {
         let mut out = format!(
             "{}:{}:{}: {}\n",
             self.file, self.place.line, self.place.column, self.message
@@ -160,13 +201,13 @@ fn describe(error: &YamlError) -> (String, Option<String>) {
             field, expected, ..
         } => (
             format!("unknown key '{field}'"),
-            Some(did_you_mean(field, expected)),
+            Some(did_you_mean(field, expected.iter().copied())),
         ),
         YamlError::SerdeUnknownVariant {
             variant, expected, ..
         } => (
             format!("unknown value '{variant}'"),
-            Some(did_you_mean(variant, expected)),
+            Some(did_you_mean(variant, expected.iter().copied())),
         ),
         YamlError::SerdeMissingField { field, .. } => (
             format!("missing key '{field}'"),
@@ -198,13 +239,5 @@ fn describe(error: &YamlError) -> (String, Option<String>) {
             let line = line.strip_prefix("error: ").unwrap_or(line);
             (line.to_owned(), None)
         }
-    }
-}
-
-fn did_you_mean(word: &str, expected: &[&str]) -> String {
-    let all = format!("known: {}", expected.join(", "));
-    match suggest::nearest(word, expected.iter().copied()) {
-        Some(near) => format!("did you mean '{near}'? {all}"),
-        None => all,
     }
 }

@@ -3,106 +3,9 @@
 //! An observable counts objects (or sums money); filters in parentheses narrow it; a comparison
 //! with a whole number (or an amount in US dollars per hour for `cost`) makes it true or false.
 
+use crate::format::cel::Cel;
+use crate::format::observable::{Kind, OBSERVABLES, Observable, Row, row};
 use crate::format::suggest;
-
-/// What is counted. Truth comes from the API server's store and from the cloud, never from the
-/// controller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Observable {
-    /// Nodes of NodePools (agent-pool nodes carry no pool label and are left out).
-    Nodes,
-    /// Of these, Ready ones.
-    NodesReady,
-    /// NodeClaims.
-    Claims,
-    /// NodeClaims whose condition Ready is True.
-    ClaimsReady,
-    /// Pods outside kube-system.
-    Pods,
-    /// Pods whose phase is Running and that are not being deleted.
-    PodsRunning,
-    /// Pods whose phase is Pending and that are not being deleted.
-    PodsPending,
-    /// Virtual machines of NodePools.
-    Vms,
-    /// Network interfaces made for machines of NodePools.
-    Nics,
-    /// Disks made for machines of NodePools.
-    Disks,
-    /// US dollars per hour of the machines that `vms` counts.
-    Cost,
-    /// Kubernetes Events, by `reason`, `type`, a part of the `message`, and `kind` and `name` of
-    /// their object; repeated ones count once per occurrence.
-    Events,
-    /// Conditions of objects, by `kind`, `name`, `type`, `status`, `reason`, a part of the
-    /// `message`.
-    Conditions,
-}
-
-/// Every observable by the name scenarios use, with the filters it knows beside labels.
-pub(crate) const OBSERVABLES: [(&str, Observable, &[&str], &str); 13] = [
-    ("nodes", Observable::Nodes, MACHINE, "nodes of NodePools"),
-    (
-        "nodes.ready",
-        Observable::NodesReady,
-        MACHINE,
-        "nodes of NodePools that are Ready",
-    ),
-    ("claims", Observable::Claims, MACHINE, "NodeClaims"),
-    (
-        "claims.ready",
-        Observable::ClaimsReady,
-        MACHINE,
-        "NodeClaims that are Ready",
-    ),
-    ("pods", Observable::Pods, POD, "pods outside kube-system"),
-    (
-        "pods.running",
-        Observable::PodsRunning,
-        POD,
-        "running pods outside kube-system",
-    ),
-    (
-        "pods.pending",
-        Observable::PodsPending,
-        POD,
-        "pending pods outside kube-system",
-    ),
-    (
-        "vms",
-        Observable::Vms,
-        MACHINE,
-        "virtual machines of NodePools",
-    ),
-    (
-        "nics",
-        Observable::Nics,
-        &[],
-        "network interfaces of such machines",
-    ),
-    ("disks", Observable::Disks, &[], "disks of such machines"),
-    (
-        "cost",
-        Observable::Cost,
-        MACHINE,
-        "US dollars per hour of such machines",
-    ),
-    (
-        "events",
-        Observable::Events,
-        &["reason", "kind", "name", "type", "message"],
-        "Kubernetes Events; message: a part of it",
-    ),
-    (
-        "conditions",
-        Observable::Conditions,
-        &["kind", "name", "type", "status", "reason", "message"],
-        "conditions of NodeClaims, NodePools, AKSNodeClasses, Nodes and Pods; message: a part of it",
-    ),
-];
-
-const MACHINE: &[&str] = &["pool", "size", "zone", "capacity", "name"];
-const POD: &[&str] = &["namespace", "name", "node"];
 
 /// `key=value`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,11 +71,13 @@ pub struct Comparison {
     pub text: String,
 }
 
-/// Comparisons that must all hold.
+/// Comparisons that must all hold, and CEL that must, too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expression {
     /// Joined by `&&`.
     pub all: Vec<Comparison>,
+    /// A free expression.
+    pub cel: Option<Cel>,
     /// As written.
     pub text: String,
 }
@@ -199,9 +104,49 @@ impl Expression {
         }
         Ok(Self {
             all,
+            cel: None,
             text: text.to_owned(),
         })
     }
+
+    /// Reads an expression in CEL.
+    pub fn cel(text: &str) -> Result<Self, ExpressionError> {
+        Ok(Self {
+            all: Vec::new(),
+            cel: Some(Cel::compile(text)?),
+            text: text.to_owned(),
+        })
+    }
+
+    /// Reads an observable with its filters, and compares it with all of `bounds`.
+    pub(crate) fn bounded(text: &str, bounds: &[(Operator, i64)]) -> Result<Self, ExpressionError> {
+        let (observable, _, filters) = subject(text, 0)?;
+        let all = bounds.iter().map(|(operator, value)| Comparison {
+            observable,
+            filters: filters.clone(),
+            operator: *operator,
+            value: *value,
+            text: text.trim().to_owned(),
+        });
+        Ok(Self {
+            all: all.collect(),
+            cel: None,
+            text: text.trim().to_owned(),
+        })
+    }
+}
+
+impl Comparison {
+    /// How the observable moves.
+    pub(crate) fn kind(&self) -> Kind {
+        row(self.observable).kind
+    }
+}
+
+/// Only counters grow at a rate.
+pub(crate) fn counters() -> Vec<&'static str> {
+    let counters = OBSERVABLES.iter().filter(|row| row.kind == Kind::Counter);
+    counters.map(|row| row.name).collect()
 }
 
 fn fail<T>(
@@ -303,12 +248,12 @@ fn subject(left: &str, start: usize) -> Result<(Observable, String, Vec<Filter>)
         }
     };
     let name = format!("{}{}", head.trim(), tail.trim());
-    let Some((_, observable, known, _)) = OBSERVABLES.iter().find(|(known, ..)| *known == name)
-    else {
-        let names: Vec<&str> = OBSERVABLES.iter().map(|(name, ..)| *name).collect();
-        let near = suggest::nearest(&name, names.iter().copied())
+    let Some(row) = OBSERVABLES.iter().find(|row| row.name == name) else {
+        let names = OBSERVABLES.iter().map(|row| row.name);
+        let near = suggest::nearest(&name, names.clone())
             .map(|near| format!("did you mean '{near}'? "))
             .unwrap_or_default();
+        let names: Vec<&str> = names.collect();
         return fail(
             (at, left.len()),
             format!("unknown observable '{name}'"),
@@ -329,28 +274,19 @@ fn subject(left: &str, start: usize) -> Result<(Observable, String, Vec<Filter>)
             );
         };
         let (key, value) = (key.trim(), value.trim());
-        check_filter(key, &name, known, *observable, (at, left.len()))?;
+        check_filter(key, row, (at, left.len()))?;
         filters.push(Filter {
             key: key.to_owned(),
             value: value.to_owned(),
         });
     }
-    Ok((*observable, name, filters))
+    Ok((row.observable, name, filters))
 }
 
 /// Unknown keys are labels where objects have labels; elsewhere they are mistakes.
-fn check_filter(
-    key: &str,
-    name: &str,
-    known: &[&str],
-    observable: Observable,
-    at: (usize, usize),
-) -> Result<(), ExpressionError> {
-    let labels = !matches!(
-        observable,
-        Observable::Events | Observable::Conditions | Observable::Nics | Observable::Disks
-    );
-    if known.contains(&key) || (labels && !key.is_empty()) {
+fn check_filter(key: &str, row: &Row, at: (usize, usize)) -> Result<(), ExpressionError> {
+    let known = row.filters;
+    if known.contains(&key) || (row.labels && !key.is_empty()) {
         return Ok(());
     }
     let near = suggest::nearest(key, known.iter().copied())
@@ -358,12 +294,13 @@ fn check_filter(
         .unwrap_or_default();
     fail(
         at,
-        format!("{name} has no filter '{key}'"),
+        format!("{} has no filter '{key}'", row.name),
         format!("{near}known: {}", known.join(", ")),
     )
 }
 
-fn micro_dollars(text: &str) -> Option<i64> {
+/// Dollars as micro-dollars.
+pub(crate) fn micro_dollars(text: &str) -> Option<i64> {
     let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
     if decimals.len() > 6 || !decimals.chars().all(|digit| digit.is_ascii_digit()) {
         return None;

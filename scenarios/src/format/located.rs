@@ -3,7 +3,8 @@
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::{Location, Spanned};
+use serde_json::Value;
+use serde_saphyr::{Error as YamlError, Location, Spanned};
 
 /// A place in a text: 1-based line and column, byte offset and length of the value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,19 +87,103 @@ pub struct Located {
 
 #[derive(Clone, Debug)]
 enum Content {
-    Map(Vec<(String, Located)>),
+    Map(Vec<Entry>),
     Seq(Vec<Located>),
-    Scalar,
+    Scalar(Value),
+}
+
+/// One entry of a map.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    /// The key.
+    pub(crate) key: String,
+    /// Where the key stands.
+    at: Location,
+    /// What it leads to.
+    pub(crate) value: Located,
+}
+
+impl Entry {
+    /// Where the key stands.
+    pub(crate) fn place(&self, text: &str) -> Place {
+        Place::of(self.at, text)
+    }
 }
 
 impl Located {
-    /// Reads the tree; the text has been read before, so an error here yields nothing.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        let tree: Spanned<Inner> = serde_saphyr::from_str(text).ok()?;
-        Some(Self {
+    /// Reads the tree.
+    pub(crate) fn parse(text: &str) -> Result<Self, YamlError> {
+        let tree: Spanned<Inner> = serde_saphyr::from_str(text)?;
+        Ok(Self {
             location: tree.referenced,
             content: tree.value.0,
         })
+    }
+
+    /// Where it stands.
+    pub(crate) fn place(&self, text: &str) -> Place {
+        Place::of(self.location, text)
+    }
+
+    /// The entries of a map.
+    pub(crate) fn entries(&self) -> Option<&[Entry]> {
+        match &self.content {
+            Content::Map(entries) => Some(entries),
+            Content::Seq(_) | Content::Scalar(_) => None,
+        }
+    }
+
+    /// The items of a sequence.
+    pub(crate) fn items(&self) -> Option<&[Self]> {
+        match &self.content {
+            Content::Seq(items) => Some(items),
+            Content::Map(_) | Content::Scalar(_) => None,
+        }
+    }
+
+    /// The value of an entry of a map.
+    pub(crate) fn get(&self, key: &str) -> Option<&Self> {
+        let entries = self.entries()?;
+        let entry = entries.iter().find(|entry| entry.key == key)?;
+        Some(&entry.value)
+    }
+
+    /// Without places.
+    pub(crate) fn value(&self) -> Value {
+        match &self.content {
+            Content::Map(entries) => {
+                let entries = entries.iter();
+                Value::Object(
+                    entries
+                        .map(|entry| (entry.key.clone(), entry.value.value()))
+                        .collect(),
+                )
+            }
+            Content::Seq(items) => Value::Array(items.iter().map(Self::value).collect()),
+            Content::Scalar(value) => value.clone(),
+        }
+    }
+
+    /// Lets `change` replace every text; keys stay.
+    pub(crate) fn rewrite(&mut self, change: &mut impl FnMut(&str, Location) -> Option<Value>) {
+        match &mut self.content {
+            Content::Map(entries) => {
+                for entry in entries {
+                    entry.value.rewrite(change);
+                }
+            }
+            Content::Seq(items) => {
+                for item in items {
+                    item.rewrite(change);
+                }
+            }
+            Content::Scalar(Value::String(text)) => {
+                if let Some(value) = change(text, self.location) {
+                    self.content = Content::Scalar(value);
+                }
+            }
+            Content::Scalar(_) => {}
+        }
     }
 
     /// The deepest node on a path like `azure.capacity[0].size` that exists.
@@ -111,13 +196,13 @@ impl Located {
             let next = match &node.content {
                 Content::Map(entries) => entries
                     .iter()
-                    .find(|(key, _)| *key == part)
-                    .map(|(_, value)| value),
+                    .find(|entry| entry.key == part)
+                    .map(|entry| &entry.value),
                 Content::Seq(items) => part
                     .parse::<usize>()
                     .ok()
                     .and_then(|index| items.get(index)),
-                Content::Scalar => None,
+                Content::Scalar(_) => None,
             };
             match next {
                 Some(next) => node = next,
@@ -171,14 +256,15 @@ impl<'de> Visitor<'de> for InnerVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Inner, A::Error> {
         let mut entries = Vec::new();
-        while let Some((key, value)) = map.next_entry::<String, Spanned<Inner>>()? {
-            entries.push((
-                key,
-                Located {
+        while let Some((key, value)) = map.next_entry::<Spanned<String>, Spanned<Inner>>()? {
+            entries.push(Entry {
+                key: key.value,
+                at: key.referenced,
+                value: Located {
                     location: value.referenced,
                     content: value.value.0,
                 },
-            ));
+            });
         }
         Ok(Inner(Content::Map(entries)))
     }
@@ -194,47 +280,52 @@ impl<'de> Visitor<'de> for InnerVisitor {
         Ok(Inner(Content::Seq(items)))
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Inner, E> {
-        Ok(Inner(Content::Scalar))
+    fn visit_bool<E>(self, value: bool) -> Result<Inner, E> {
+        Ok(scalar(value))
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Inner, E> {
-        Ok(Inner(Content::Scalar))
+    fn visit_i64<E>(self, value: i64) -> Result<Inner, E> {
+        Ok(scalar(value))
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Inner, E> {
-        Ok(Inner(Content::Scalar))
+    fn visit_u64<E>(self, value: u64) -> Result<Inner, E> {
+        Ok(scalar(value))
     }
 
-    fn visit_i128<E>(self, _: i128) -> Result<Inner, E> {
-        Ok(Inner(Content::Scalar))
+    // Numbers beyond 64 bits mean nothing here; as texts they are of the wrong type.
+    fn visit_i128<E>(self, value: i128) -> Result<Inner, E> {
+        Ok(scalar(value.to_string()))
     }
 
-    fn visit_u128<E>(self, _: u128) -> Result<Inner, E> {
-        Ok(Inner(Content::Scalar))
+    fn visit_u128<E>(self, value: u128) -> Result<Inner, E> {
+        Ok(scalar(value.to_string()))
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Inner, E> {
-        Ok(Inner(Content::Scalar))
+    fn visit_f64<E>(self, value: f64) -> Result<Inner, E> {
+        Ok(scalar(value))
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<Inner, E> {
-        Ok(Inner(Content::Scalar))
+    fn visit_str<E>(self, value: &str) -> Result<Inner, E> {
+        Ok(scalar(value))
     }
 
-    fn visit_bytes<E>(self, _: &[u8]) -> Result<Inner, E> {
-        Ok(Inner(Content::Scalar))
+    fn visit_bytes<E>(self, value: &[u8]) -> Result<Inner, E> {
+        Ok(scalar(String::from_utf8_lossy(value).into_owned()))
     }
 
     fn visit_unit<E>(self) -> Result<Inner, E> {
-        Ok(Inner(Content::Scalar))
+        Ok(scalar(Value::Null))
     }
 
     fn visit_none<E>(self) -> Result<Inner, E> {
-        Ok(Inner(Content::Scalar))
+        Ok(scalar(Value::Null))
     }
 
     fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Inner, D::Error> {
         Inner::deserialize(deserializer)
     }
+}
+
+fn scalar(value: impl Into<Value>) -> Inner {
+    Inner(Content::Scalar(value.into()))
 }

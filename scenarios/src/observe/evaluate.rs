@@ -1,27 +1,35 @@
 //! The value of an expression at one instant.
 
 use fake_apiserver_components::api::Object;
-use fake_arm_cloud::VmView;
+use fake_arm_cloud::{VmState, VmView};
 use serde_json::Value;
 
 use crate::format::{Comparison, Expression, Filter, Observable};
-use crate::observe::{CAPACITY_LABEL, Observation, POOL_LABEL, POOL_TAG, resources};
+use crate::observe::{CAPACITY_LABEL, Observation, POOL_LABEL, POOL_TAG, is_of_pool, resources};
 
 /// Whether an expression holds.
 pub fn holds(expression: &Expression, observation: &Observation<'_>) -> bool {
-    expression.all.iter().all(|comparison| {
+    let compared = expression.all.iter().all(|comparison| {
         comparison
             .operator
             .holds(evaluate(comparison, observation), comparison.value)
-    })
+    });
+    compared
+        && expression
+            .cel
+            .as_ref()
+            .is_none_or(|cel| super::cel::value(cel, observation) == Ok(true))
 }
 
 /// The left side of a comparison.
 pub fn evaluate(comparison: &Comparison, observation: &Observation<'_>) -> i64 {
     let filters = comparison.filters.as_slice();
     match comparison.observable {
-        Observable::Nodes => nodes(observation, filters, false),
-        Observable::NodesReady => nodes(observation, filters, true),
+        Observable::Nodes => nodes(observation, filters, |_| true),
+        Observable::NodesReady => nodes(observation, filters, |node| is_true(node, "Ready")),
+        Observable::NodesCordoned => nodes(observation, filters, |node| {
+            node.value()["spec"]["unschedulable"] == true
+        }),
         Observable::Claims => claims(observation, filters, false),
         Observable::ClaimsReady => claims(observation, filters, true),
         Observable::Pods => pods(observation, filters, None),
@@ -38,6 +46,20 @@ pub fn evaluate(comparison: &Comparison, observation: &Observation<'_>) -> i64 {
         }
         Observable::Events => events(observation, filters),
         Observable::Conditions => conditions(observation, filters),
+        Observable::Launches => count(ever(observation, filters)),
+        Observable::Terminations => {
+            count(ever(observation, filters).filter(|vm| vm.state == VmState::Gone))
+        }
+        Observable::Preemptions => {
+            count(ever(observation, filters).filter(|vm| vm.evicted_at.is_some()))
+        }
+        Observable::Evictions => count(
+            observation
+                .objects
+                .evicted()
+                .filter(|pod| filters.iter().all(|filter| pod_matches(pod, filter))),
+        ),
+        Observable::Requests => i64::try_from(observation.requests).unwrap_or(i64::MAX),
     }
 }
 
@@ -81,11 +103,13 @@ pub(crate) fn conditions_of(object: &Object) -> impl Iterator<Item = &Value> {
         .flatten()
 }
 
-fn nodes(observation: &Observation<'_>, filters: &[Filter], ready: bool) -> i64 {
+fn nodes(
+    observation: &Observation<'_>,
+    filters: &[Filter],
+    wanted: impl Fn(&Object) -> bool,
+) -> i64 {
     count(observation.objects.all(resources::NODES).filter(|node| {
-        label(node, POOL_LABEL).is_some()
-            && (!ready || is_true(node, "Ready"))
-            && machine_matches(node, filters)
+        label(node, POOL_LABEL).is_some() && wanted(node) && machine_matches(node, filters)
     }))
 }
 
@@ -129,6 +153,15 @@ fn vms<'a>(
         .cloud
         .pool_vms()
         .filter(|vm| filters.iter().all(|filter| vm_matches(vm, filter)))
+}
+
+/// Machines that exist or existed.
+fn ever<'a>(
+    observation: &'a Observation<'_>,
+    filters: &'a [Filter],
+) -> impl Iterator<Item = &'a VmView> {
+    let of_pools = observation.cloud.vms.iter().filter(|vm| is_of_pool(vm));
+    of_pools.filter(|vm| filters.iter().all(|filter| vm_matches(vm, filter)))
 }
 
 fn vm_matches(vm: &VmView, filter: &Filter) -> bool {

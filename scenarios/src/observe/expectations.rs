@@ -1,5 +1,6 @@
 //! Expectations over time: when each was decided, and how.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::format::{Expectation, Modality};
@@ -24,6 +25,8 @@ pub struct Verdict {
 struct Tracked {
     expectation: Expectation,
     verdict: Option<Verdict>,
+    /// Values of a counter at the instants at which it changed, the oldest still needed first.
+    values: VecDeque<(Duration, i64)>,
 }
 
 /// All expectations of a run.
@@ -39,6 +42,7 @@ impl Expectations {
                 .map(|expectation| Tracked {
                     expectation: expectation.clone(),
                     verdict: None,
+                    values: VecDeque::new(),
                 })
                 .collect(),
         )
@@ -68,15 +72,25 @@ impl Expectations {
                 continue;
             }
             let inside = now <= expectation.to;
-            let ok = match (
-                expectation.modality,
-                inside,
-                holds(&expectation.expression, observation),
-            ) {
+            let holds = match expectation.modality {
+                Modality::AtMost { per } => {
+                    let comparison = expectation.expression.all.first();
+                    let grown = comparison.map_or(0, |it| {
+                        grown(&mut tracked.values, (now, per), evaluate(it, observation))
+                    });
+                    comparison.is_none_or(|it| grown <= it.value)
+                }
+                _ => holds(&expectation.expression, observation),
+            };
+            let ok = match (expectation.modality, inside, holds) {
                 (Modality::Eventually, true, true) => Some(true),
                 (Modality::Eventually, _, _) if now >= expectation.to => Some(false),
-                (Modality::Always, true, false) | (Modality::Never, true, true) => Some(false),
-                (Modality::Always | Modality::Never, _, _) if now >= expectation.to => Some(true),
+                (Modality::Eventually, ..) => None,
+                (Modality::Never, true, true) => Some(false),
+                (Modality::Always | Modality::AtMost { .. } | Modality::Stays, true, false) => {
+                    Some(false)
+                }
+                _ if now >= expectation.to => Some(true),
                 _ => None,
             };
             if let Some(ok) = ok {
@@ -111,16 +125,44 @@ impl Expectations {
     }
 }
 
+/// By how much a counter has grown in the window that ends now; `values` remembers.
+fn grown(
+    values: &mut VecDeque<(Duration, i64)>,
+    (now, per): (Duration, Duration),
+    value: i64,
+) -> i64 {
+    let begin = now.saturating_sub(per);
+    // The newest value at or before the beginning of the window is where it starts from.
+    while values.get(1).is_some_and(|(at, _)| *at <= begin) {
+        values.pop_front();
+    }
+    if values.back().is_none_or(|(_, last)| *last != value) {
+        values.push_back((now, value));
+    }
+    value - values.front().map_or(value, |(_, first)| *first)
+}
+
 fn seen(expectation: &Expectation, observation: &Observation<'_>) -> String {
-    let parts = expectation.expression.all.iter().map(|comparison| {
+    if let Some(cel) = &expectation.expression.cel {
+        return match super::cel::value(cel, observation) {
+            Ok(value) => format!("{} (is {value})", cel.text()),
+            Err(error) => format!("{} ({error})", cel.text()),
+        };
+    }
+    let mut parts: Vec<String> = Vec::new();
+    for comparison in &expectation.expression.all {
         let value = evaluate(comparison, observation);
-        format!(
+        let part = format!(
             "{} (is {})",
             comparison.text,
             shown(comparison.observable, value)
-        )
-    });
-    parts.collect::<Vec<_>>().join(" && ")
+        );
+        // Both bounds of a range are about the same observable.
+        if parts.last() != Some(&part) {
+            parts.push(part);
+        }
+    }
+    parts.join(" && ")
 }
 
 fn shown(observable: crate::format::Observable, value: i64) -> String {
@@ -128,5 +170,24 @@ fn shown(observable: crate::format::Observable, value: i64) -> String {
         format!("{}.{:06}", value / 1_000_000, value % 1_000_000)
     } else {
         value.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counter_is_judged_over_any_window() {
+        let mut values = VecDeque::new();
+        let mut at = |minute: u64, value: i64| {
+            let window = (Duration::from_mins(minute), Duration::from_mins(10));
+            grown(&mut values, window, value)
+        };
+        assert_eq!(at(0, 0), 0);
+        assert_eq!(at(1, 2), 2);
+        assert_eq!(at(9, 3), 3);
+        assert_eq!(at(12, 4), 2, "the first two are too long ago");
+        assert_eq!(at(30, 4), 0);
     }
 }

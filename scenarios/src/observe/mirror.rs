@@ -1,8 +1,12 @@
 //! A copy of the objects that runs are judged by, kept up to date from the store's history.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use fake_apiserver_components::api::{Api, Change, Identity, Object, Resource, Status};
+use serde_json::json;
+
+use crate::observe::evaluate::conditions_of;
 
 /// The resources that are mirrored.
 pub mod resources {
@@ -73,6 +77,8 @@ pub struct Mirror {
     who: Identity,
     shelves: BTreeMap<Resource, Shelf>,
     revision: Option<u64>,
+    /// Pods that were evicted, reduced to what filters ask for.
+    evicted: Vec<Object>,
 }
 
 impl Default for Mirror {
@@ -91,6 +97,7 @@ impl Mirror {
             who: Identity::new("system:scenario", &["system:masters"]),
             shelves: shelves.collect(),
             revision: None,
+            evicted: Vec::new(),
         }
     }
 
@@ -117,7 +124,15 @@ impl Mirror {
         }
         seen.sort_by_key(|change| change.revision);
         self.revision = Some(newest);
+        let evicted = seen.iter().filter(|change| is_eviction(change));
+        self.evicted
+            .extend(evicted.map(|change| reduced(&change.object)));
         Ok(seen)
+    }
+
+    /// Pods that were ever evicted through the eviction API, with name, labels and node.
+    pub fn evicted(&self) -> impl Iterator<Item = &Object> {
+        self.evicted.iter()
     }
 
     /// The newest revision that was read.
@@ -212,6 +227,31 @@ impl Shelf {
         }
         Ok(())
     }
+}
+
+/// Whether the change is the mark that the eviction API leaves on a pod.
+fn is_eviction(change: &Seen) -> bool {
+    let marked = |object: &Object| {
+        conditions_of(object).any(|condition| {
+            condition["type"] == "DisruptionTarget"
+                && condition["reason"] == "EvictionByEvictionAPI"
+        })
+    };
+    change.resource == resources::PODS
+        && marked(&change.object)
+        && !change.before.as_ref().is_some_and(marked)
+}
+
+fn reduced(pod: &Object) -> Object {
+    let value = pod.value();
+    Object::new(Arc::new(json!({
+        "metadata": {
+            "namespace": pod.namespace(),
+            "name": pod.name(),
+            "labels": value["metadata"]["labels"],
+        },
+        "spec": {"nodeName": value["spec"]["nodeName"]},
+    })))
 }
 
 fn key_of(object: &Object) -> (String, String) {

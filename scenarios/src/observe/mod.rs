@@ -1,5 +1,6 @@
 //! What is true right now: the API server's store and the cloud, never the controller's memory.
 
+mod cel;
 mod evaluate;
 mod expectations;
 mod mirror;
@@ -7,6 +8,7 @@ mod mirror;
 pub(crate) mod testing;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use fake_arm_cloud::{DiskView, NicView, VmState, VmView};
 use jiff::Timestamp;
@@ -84,4 +86,8 @@ pub struct Observation<'a> {
     pub objects: &'a Mirror,
     /// Azure resources.
     pub cloud: &'a CloudView,
+    /// Time since the start.
+    pub elapsed: Duration,
+    /// Requests that the controller has sent.
+    pub requests: u64,
 }

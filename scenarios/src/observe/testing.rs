@@ -132,6 +132,15 @@ impl World {
 
     /// What one invariant finds an hour after the start.
     pub(crate) fn check(&self, id: &str) -> Findings {
+        let invariant = REGISTRY
+            .iter()
+            .find(|invariant| invariant.id == id)
+            .expect("registered");
+        self.observed(|observation| (invariant.check)(observation, &self.history))
+    }
+
+    /// Looks at the world an hour after the start.
+    pub(crate) fn observed<T>(&self, look: impl FnOnce(&Observation<'_>) -> T) -> T {
         let objects = self
             .objects
             .iter()
@@ -139,15 +148,12 @@ impl World {
             .collect();
         let mut mirror = Mirror::new();
         mirror.refresh(&Still(objects)).expect("it can be read");
-        let observation = Observation {
+        look(&Observation {
             now: start() + SignedDuration::from_hours(1),
             objects: &mirror,
             cloud: &self.cloud,
-        };
-        let invariant = REGISTRY
-            .iter()
-            .find(|invariant| invariant.id == id)
-            .expect("registered");
-        (invariant.check)(&observation, &self.history)
+            elapsed: Duration::from_hours(1),
+            requests: 0,
+        })
     }
 }

@@ -126,6 +126,22 @@ impl Client {
             .await
     }
 
+    /// Evicts a pod.
+    ///
+    /// # Errors
+    ///
+    /// What the server said, for example that a disruption budget does not allow it.
+    pub async fn evict(&mut self, namespace: &str, name: &str) -> Result<Value, ClientError> {
+        let path = format!("/api/v1/namespaces/{namespace}/pods/{name}/eviction");
+        let eviction = json!({
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": name, "namespace": namespace},
+        });
+        self.send(Method::POST, &path, "application/json", Some(&eviction))
+            .await
+    }
+
     /// Path of the collection an object belongs to, and its name.
     async fn collection(&mut self, object: &Value) -> Result<(String, String), ClientError> {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();

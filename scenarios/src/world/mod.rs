@@ -18,6 +18,7 @@ pub mod controller;
 pub mod discrete;
 pub mod hooks;
 pub mod live;
+mod metrics;
 pub mod net;
 pub mod outcome;
 mod phases;

@@ -8,6 +8,8 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use controller::Process;
+use controller_operator::Metrics;
 use controller_ports::{CpuPool, Entropy, Ports, Spawner, Transport};
 use futures::FutureExt;
 use tokio::sync::Notify;
@@ -112,6 +114,8 @@ struct Life {
     identity: String,
     /// What it said when it ended by itself.
     exit: Exit,
+    /// What it counts.
+    metrics: Metrics,
     /// When it goes on after standing still.
     resume_at: Option<Duration>,
 }
@@ -181,6 +185,14 @@ impl Controller {
             && self.lives.iter().all(|life| life.resume_at.is_none())
     }
 
+    /// What the only replica counts, in Prometheus' form, and whether it has counted from the
+    /// start; `None` where there are several, or where nobody can look.
+    pub(crate) fn metrics(&self) -> Option<(String, bool)> {
+        let [life] = &self.lives[..] else { return None };
+        let seen = !matches!(self.host, Host::Child(_)) && life.resume_at.is_none();
+        seen.then(|| (life.metrics.encode(), self.count == 1))
+    }
+
     /// Tasks of all replicas.
     pub(crate) fn tasks(&self) -> u64 {
         self.lives.iter().map(|life| life.incarnation.tasks()).sum()
@@ -221,13 +233,13 @@ impl Controller {
         self.count += 1;
         let incarnation = Incarnation::new("controller", self.count);
         let identity = format!("karpenter-{}", self.count);
-        let exit = Exit::default();
+        let (exit, metrics) = (Exit::default(), Metrics::new());
         match self.host.clone() {
             Host::Nobody => {}
             Host::Child(child) => self.spawn_child(&incarnation, &child, &exit),
             Host::Simulated(network) => {
                 let ports = self.ports(&*network, &incarnation);
-                let main = self.main(site, ports, &exit)?;
+                let main = self.main(site, ports, (&exit, &metrics))?;
                 network.start(&incarnation, main);
             }
             Host::Inside { kube, arm, cpu } => {
@@ -238,7 +250,7 @@ impl Controller {
                     cpu,
                     ..self.ports(&network, &incarnation)
                 };
-                self.main(site, ports, &exit)?();
+                self.main(site, ports, (&exit, &metrics))?();
             }
         }
         let name = incarnation.name().to_owned();
@@ -246,6 +258,7 @@ impl Controller {
             incarnation,
             identity,
             exit,
+            metrics,
             resume_at: None,
         });
         self.record(&name, "start");
@@ -263,7 +276,7 @@ impl Controller {
         &self,
         site: &Site,
         ports: Ports,
-        exit: &Exit,
+        (exit, metrics): (&Exit, &Metrics),
     ) -> Result<Box<dyn FnOnce() + Send>, SettingError> {
         let config = {
             let ca = site.api.ca();
@@ -272,9 +285,13 @@ impl Controller {
             let places = (&self.places, ca.pem());
             configuration(&cloud, &site.cluster, places, &identity, &self.settings)?
         };
+        let process = Process {
+            registry: Some(metrics.clone()),
+            ..Process::default()
+        };
         let spawner = Arc::clone(&ports.spawner);
         let (exit, exited) = (Arc::clone(exit), Arc::clone(&self.exited));
-        let main = controller::run(config, ports).map(move |result| {
+        let main = controller::run_with(config, ports, process).map(move |result| {
             let message = match result {
                 Ok(()) => "without an error".to_owned(),
                 Err(error) => format!("{error:#}"),

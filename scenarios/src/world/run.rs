@@ -1,6 +1,5 @@
 //! One run from start to verdict, in any world.
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,13 +18,14 @@ use crate::story::Kind;
 use crate::trace::{Aside, Entry, Trace};
 use crate::world::client::Client;
 use crate::world::discrete::{RunError, RunOptions};
+use crate::world::metrics;
 use crate::world::outcome::Outcome;
 use crate::world::phases::{Phases, relaxed};
 use crate::world::ports::{Finding, Findings, SimClock, Wire, WriteGate};
 use crate::world::process::{Controller, Corruption, Given, Host, Places};
 use crate::world::setup::{self, SetupError};
 use crate::world::site::{Site, Tokens};
-use crate::world::steps;
+use crate::world::steps::{self, Due, Schedule};
 
 /// Turns of the driver at one instant after which time is said to stand still. A turn follows
 /// each write; a burst of a thousand pods causes some thousands.
@@ -70,8 +70,10 @@ pub(crate) struct Run<'a> {
     controller: Controller,
     injector: Arc<Injector>,
     phases: Phases,
+    /// Whether there are faults that the scenario does not know of.
+    strange: bool,
     findings: Findings,
-    timeline: VecDeque<&'a Step>,
+    timeline: Schedule,
     expectations: Expectations,
     watch: Watch,
     began: real_time::Instant,
@@ -140,7 +142,8 @@ impl<'a> Run<'a> {
         let client = Client::new(Wire::new(site.api.router()).transport(), &tokens.admin);
         let (plan, strange) = options.plan(scenario, seed);
         let phases = Phases::new(scenario, &plan, strange);
-        let expect = if strange && !plan.is_empty() {
+        let strange = strange && !plan.is_empty();
+        let expect = if strange {
             relaxed(scenario, &phases)
         } else {
             scenario.expect.clone()
@@ -174,8 +177,9 @@ impl<'a> Run<'a> {
             controller,
             injector,
             phases,
+            strange,
             findings,
-            timeline: scenario.timeline.iter().collect(),
+            timeline: Schedule::new(&scenario.timeline, scenario.load_steps(seed)),
             expectations: Expectations::new(&expect),
             watch: Watch::default(),
             began,
@@ -185,6 +189,7 @@ impl<'a> Run<'a> {
             verdict_due: Some(Duration::ZERO),
             turns: (Duration::ZERO, 0),
         };
+        run.site.requests = Arc::clone(&run.controller.requests);
         run.set_up().await?;
         run.startup = real_time::since(run.began);
         Ok(run)
@@ -192,6 +197,7 @@ impl<'a> Run<'a> {
 
     async fn set_up(&mut self) -> Result<(), RunError> {
         let scenario = self.scenario;
+        steps::check_world(scenario, self.world)?;
         let cluster = self.site.cluster.clone();
         let text = format!(
             "cluster {} {} in {}",
@@ -285,7 +291,7 @@ impl<'a> Run<'a> {
     ) -> bool {
         let next = [
             wake,
-            self.timeline.front().map(|step| step.at),
+            self.timeline.wake_at(&self.site.observation()),
             self.verdict_due,
             self.controller.wake_at(),
             self.phases.wake_at(),
@@ -344,9 +350,13 @@ impl<'a> Run<'a> {
     }
 
     async fn steps(&mut self, now: Duration) {
-        while self.timeline.front().is_some_and(|step| step.at <= now) {
-            let Some(step) = self.timeline.pop_front() else {
-                return;
+        while let Some(due) = self.timeline.next(&self.site.observation()) {
+            let step = match due {
+                Due::Step(step) => step,
+                Due::Overdue(step) => {
+                    self.step_failed(&step, "it has not come true in time");
+                    continue;
+                }
             };
             let what = steps::describe(&step.action);
             self.trace
@@ -355,6 +365,13 @@ impl<'a> Run<'a> {
             match &step.action {
                 Action::CrashController { restart_after } => {
                     self.controller.crash(&mut self.site, *restart_after).await;
+                }
+                Action::RestartController { restart_after } => {
+                    self.controller.stop();
+                    self.controller.start_at(now + *restart_after);
+                }
+                Action::PauseController { lasts } => {
+                    self.controller.pause(&mut self.site, *lasts);
                 }
                 Action::CorruptBootstrap(fault) => {
                     let mut corruption = self
@@ -367,16 +384,28 @@ impl<'a> Run<'a> {
                 _ => {
                     let source = &self.scenario.source;
                     let done =
-                        steps::carry_out(step, source, &mut self.site, &mut self.client).await;
+                        steps::carry_out(&step, source, &mut self.site, &mut self.client).await;
                     if let Err(message) = done {
-                        let place = source.place(&step.path);
-                        self.findings.add(Finding::World {
-                            message: format!("{}:{}: {message}", source.file, place.line),
-                        });
+                        self.step_failed(&step, &message);
                     }
                 }
             }
         }
+    }
+
+    /// The scenario asks for what cannot be done; under faults that it does not know of, what it
+    /// would have happen to may not be there yet.
+    fn step_failed(&mut self, step: &Step, message: &str) {
+        if self.strange {
+            let (now, text) = (self.clock.elapsed(), "the step did nothing");
+            self.site.chronicle.say(now, Kind::Step, text, message);
+            return;
+        }
+        let source = &self.scenario.source;
+        let place = source.place(&step.path);
+        self.findings.add(Finding::World {
+            message: format!("{}:{}: {message}", source.file, place.line),
+        });
     }
 
     /// Node auto-provisioning of the managed cluster decides whether the controller runs.
@@ -470,6 +499,12 @@ impl<'a> Run<'a> {
         let now = self.clock.elapsed();
         self.site.refresh_cloud();
         self.judge(now);
+        if let Some((text, whole)) = self.controller.metrics() {
+            let counters = whole && self.injector.plan().is_empty();
+            let observation = self.site.observation();
+            let history = &self.site.history;
+            self.site.history.metrics = metrics::compared(&text, counters, &observation, history);
+        }
         let observation = self.site.observation();
         let new = self.watch.finish(now, &observation, &self.site.history);
         self.report(now, &new);

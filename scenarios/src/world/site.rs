@@ -1,5 +1,8 @@
 //! Both fakes, the components between them, and what is known of them: the same in every world.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use fake_apiserver::{ApiServer, CertificateAuthority, Options as ServerOptions, Tracking};
 use fake_apiserver_components::api::{Change, Resource};
 use fake_apiserver_components::{Cluster, Options as ClusterOptions, Timings};
@@ -115,6 +118,8 @@ pub struct Site {
     pub cluster: ClusterView,
     /// The state of the network.
     pub links: Links,
+    /// Requests that the controller has sent.
+    pub requests: Arc<AtomicU64>,
     /// Set when node auto-provisioning was switched on or off.
     pub provisioning: Option<bool>,
     components: Cluster,
@@ -198,6 +203,7 @@ impl Site {
             history: History::new(LEAK_GRACE),
             cluster: view,
             links: Links::default(),
+            requests: Arc::default(),
             provisioning: None,
             components: Cluster::new(&components),
             clock,
@@ -282,6 +288,8 @@ impl Site {
             now: self.clock.wall(),
             objects: &self.objects,
             cloud: &self.cloud,
+            elapsed: self.clock.elapsed(),
+            requests: self.requests.load(Ordering::Relaxed),
         }
     }
 

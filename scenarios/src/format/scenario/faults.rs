@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use crate::faults::{FaultKind, Faults, ProcessFault, Rule, usual};
 use crate::format::error::FormatError;
+use crate::format::raw::Span;
 use crate::format::scenario::read::Reader;
 use crate::world::ports::{Moment, Target};
 
@@ -15,8 +16,12 @@ use crate::world::ports::{Moment, Target};
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(crate) struct RawFaults {
     /// When faults stop; absent: five minutes after the last step of the timeline.
+    #[serde(default)]
+    #[schemars(with = "Option<Span>")]
     pub(crate) until: Option<String>,
     /// Virtual time for everything to come right after that; absent: 30m.
+    #[serde(default)]
+    #[schemars(with = "Option<Span>")]
     pub(crate) budget: Option<String>,
     /// Whether a second replica of the controller runs.
     pub(crate) standby: bool,
@@ -42,10 +47,16 @@ pub(crate) struct RawRule {
     /// Only writes (true), only others (false).
     pub(crate) writes: Option<bool>,
     /// From when, since the start.
+    #[serde(default)]
+    #[schemars(with = "Option<Span>")]
     pub(crate) from: Option<String>,
     /// Until when; absent: as long as there are faults.
+    #[serde(default)]
+    #[schemars(with = "Option<Span>")]
     pub(crate) until: Option<String>,
     /// The longest delay, hold or `Retry-After`.
+    #[serde(default)]
+    #[schemars(with = "Option<Span>")]
     pub(crate) up_to: Option<String>,
 }
 
@@ -91,6 +102,8 @@ pub(crate) struct RawCrashAtWrite {
     pub(crate) write: u64,
     /// Before the server sees it, or after it is committed.
     pub(crate) moment: RawMoment,
+    #[serde(default)]
+    #[schemars(with = "Option<Span>")]
     pub(crate) restart_after: Option<String>,
 }
 
@@ -111,6 +124,8 @@ pub(crate) struct RawCrashAtAwait {
     pub(crate) task: String,
     /// Counted from 1 over all incarnations.
     pub(crate) poll: u64,
+    #[serde(default)]
+    #[schemars(with = "Option<Span>")]
     pub(crate) restart_after: Option<String>,
 }
 
@@ -118,8 +133,10 @@ pub(crate) struct RawCrashAtAwait {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct RawPause {
     /// Since the start.
+    #[schemars(with = "Span")]
     pub(crate) at: String,
     /// For how long.
+    #[schemars(with = "Span")]
     pub(crate) lasts: String,
 }
 
@@ -127,6 +144,7 @@ pub(crate) struct RawPause {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct RawFailover {
     /// Since the start.
+    #[schemars(with = "Span")]
     pub(crate) at: String,
 }
 

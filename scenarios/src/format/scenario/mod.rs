@@ -1,22 +1,27 @@
 //! A validated scenario.
 
 mod actions;
+mod expectations;
 mod faults;
+mod load;
+mod objects;
 mod read;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use fake_arm_cloud::{CapacityOverride, CloudConfig};
+use fake_arm_cloud::{CapacityOverride, CapacityType, CloudConfig};
 use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::faults::Faults;
 use crate::format::expression::Expression;
 use crate::format::located::Located;
+use crate::world::ports::Target;
 
 pub(crate) use faults::RawFaults;
+pub use load::{Curve, Load};
 
 /// Where a run takes place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -119,6 +124,37 @@ pub struct Vms {
     pub count: u32,
 }
 
+/// Selects pods, oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pods {
+    /// Their namespace.
+    pub namespace: String,
+    /// Labels that all must match.
+    pub labels: BTreeMap<String, String>,
+    /// At most this many.
+    pub count: u32,
+}
+
+/// Selects nodes of NodePools, oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Nodes {
+    /// Values that labels must have.
+    pub labels: BTreeMap<String, String>,
+    /// At most this many.
+    pub count: u32,
+}
+
+/// A pool of capacity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// A size, or `*`.
+    pub size: String,
+    /// One zone; `None`: the pool over all of them.
+    pub zone: Option<String>,
+    /// `None`: the pool of both.
+    pub capacity_type: Option<CapacityType>,
+}
+
 /// What is broken in the bootstrap data of new machines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BootstrapFault {
@@ -170,13 +206,59 @@ pub enum Action {
     },
     /// Bootstrap data of machines created from now on is broken; `None` ends it.
     CorruptBootstrap(Option<BootstrapFault>),
+    /// Pods are evicted through the eviction API.
+    Evict(Pods),
+    /// Nodes are marked unschedulable, or schedulable again.
+    Cordon {
+        /// Which.
+        nodes: Nodes,
+        /// Unschedulable?
+        on: bool,
+    },
+    /// A pool of capacity is endless again.
+    RestoreCapacity(Pool),
+    /// A zone fails, or comes back.
+    ZoneOutage {
+        /// `westeurope-1`.
+        zone: String,
+        /// Fails?
+        on: bool,
+    },
+    /// Every replica of the controller ends at once.
+    RestartController {
+        /// And starts again after this long.
+        restart_after: Duration,
+    },
+    /// The leading controller stands still.
+    PauseController {
+        /// For this long.
+        lasts: Duration,
+    },
+    /// Nothing passes between the controller and a server, or everything again.
+    Partition {
+        /// The server; `None`: both.
+        from: Option<Target>,
+        /// Nothing?
+        on: bool,
+    },
+    /// The timeline waits.
+    WaitUntil {
+        /// For this.
+        condition: Expression,
+        /// At most so long.
+        within: Duration,
+    },
 }
 
 /// An action and its time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
-    /// Since the start.
+    /// Since the start; for a step after a wait, at the earliest.
     pub at: Duration,
+    /// When it has happened for certain: later than `at` only after a wait.
+    pub latest: Duration,
+    /// Set for a step that follows the one before it after this long.
+    pub after_last: Option<Duration>,
     /// What happens.
     pub action: Action,
     /// Path of the step in the file.
@@ -192,6 +274,13 @@ pub enum Modality {
     Always,
     /// False at every instant of the window.
     Never,
+    /// A counter grows by at most so much in any part of the window of this length.
+    AtMost {
+        /// The length.
+        per: Duration,
+    },
+    /// Within bounds at every instant of the window.
+    Stays,
 }
 
 /// Something that must come true.
@@ -222,6 +311,22 @@ impl Expectation {
             ),
             Modality::Always => format!(
                 "always {} from {} to {}",
+                self.expression.text,
+                text(self.from),
+                text(self.to)
+            ),
+            Modality::AtMost { per } => {
+                let count = self.expression.all.first().map_or(0, |it| it.value);
+                format!(
+                    "at most {count} {} per {} from {} to {}",
+                    self.expression.text,
+                    text(per),
+                    text(self.from),
+                    text(self.to)
+                )
+            }
+            Modality::Stays => format!(
+                "stays {} from {} to {}",
                 self.expression.text,
                 text(self.from),
                 text(self.to)
@@ -265,8 +370,37 @@ pub struct Scenario {
     pub faults: Faults,
     /// Objects applied at the start.
     pub manifests: Vec<Manifest>,
+    /// What users want, over time.
+    pub load: Vec<Load>,
     /// What happens, in the order of time.
     pub timeline: Vec<Step>,
     /// What must come true.
     pub expect: Vec<Expectation>,
+    /// Parameters that tell this case of the file from the others: `--set name=value` for each
+    /// gives the same case again.
+    pub set: BTreeMap<String, String>,
+}
+
+impl Scenario {
+    /// Arguments of `nap sim` that choose this case of the file; each begins with a space.
+    pub fn parameters(&self) -> String {
+        let set = self.set.iter();
+        set.map(|(name, value)| format!(" --set '{name}={value}'"))
+            .collect()
+    }
+
+    /// What the load does with this seed, in the order of time.
+    pub fn load_steps(&self, seed: u64) -> Vec<Step> {
+        let steps = |load: &Load| load.steps(seed, self.epoch, self.horizon);
+        let mut steps: Vec<Step> = self.load.iter().flat_map(steps).collect();
+        steps.sort_by_key(|step| step.at);
+        steps
+    }
+
+    /// When the last thing happens that somebody does: after it, things must come to rest.
+    pub fn last_step(&self) -> Duration {
+        let steps = self.timeline.iter().map(|step| step.latest);
+        let loads = self.load.iter().map(|load| load.last_change(self.horizon));
+        steps.chain(loads).max().unwrap_or_default()
+    }
 }

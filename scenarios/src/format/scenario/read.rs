@@ -1,5 +1,6 @@
 //! From text to a validated [`Scenario`].
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -7,13 +8,14 @@ use fake_arm_cloud::{CloudConfig, ClusterConfig, SystemPool};
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::format::check::check;
 use crate::format::duration::{DurationError, parse_duration};
 use crate::format::error::FormatError;
-use crate::format::expression::Expression;
 use crate::format::located::{Located, Place};
-use crate::format::raw::{RawExpectation, RawScenario, RawTimings, RawWorld};
+use crate::format::params::{Combination, Values, combinations, fill};
+use crate::format::raw::{RawScenario, RawTimings, RawWorld, strict};
 use crate::format::scenario::{
-    ClusterSettings, ControllerSettings, Expectation, Modality, Scenario, Source, World,
+    Action, ClusterSettings, ControllerSettings, Scenario, Source, Step, World,
 };
 
 /// Wall time of a scenario that names none: a Monday morning in winter.
@@ -21,26 +23,40 @@ const EPOCH: &str = "2026-01-05T08:00:00Z";
 
 /// How long a run goes on after the last thing that is written down: longer than one garbage
 /// collection period of the controller, so that invariants about leftovers mean something.
-const AFTERMATH: Duration = Duration::from_mins(10);
+pub(super) const AFTERMATH: Duration = Duration::from_mins(10);
 
 /// The largest file that is read; a scenario is written by hand.
 const SIZE_MAX: u64 = 4 << 20;
 
+/// Where nothing in particular is wrong.
+const NOWHERE: Place = Place {
+    line: 1,
+    column: 1,
+    offset: 0,
+    length: 1,
+};
+
 impl Scenario {
-    /// Reads and checks a file.
+    /// Reads and checks a file that runs once.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, where, and how to mend it; or that the file has a matrix, of which
+    /// [`Scenario::load_all`] reads every case.
+    pub fn load(path: &Path) -> Result<Self, FormatError> {
+        let cases = Self::load_all(path, &BTreeMap::new())?;
+        only(cases)
+    }
+
+    /// Reads and checks a file: one scenario for each combination of its matrix. `set` overrides
+    /// parameters.
     ///
     /// # Errors
     ///
     /// What is wrong, where, and how to mend it.
-    pub fn load(path: &Path) -> Result<Self, FormatError> {
+    pub fn load_all(path: &Path, set: &BTreeMap<String, String>) -> Result<Vec<Self>, FormatError> {
         let file = path.display().to_string();
-        let nowhere = Place {
-            line: 1,
-            column: 1,
-            offset: 0,
-            length: 1,
-        };
-        let fail = |message: String| FormatError::at(&file, "", nowhere, message);
+        let fail = |message: String| FormatError::at(&file, "", NOWHERE, message);
         let size = std::fs::metadata(path)
             .map_err(|error| fail(format!("cannot be read: {error}")))?
             .len();
@@ -53,38 +69,92 @@ impl Scenario {
             std::fs::read(path).map_err(|error| fail(format!("cannot be read: {error}")))?;
         let text = text_of(&file, bytes)?;
         let folder = path.parent().unwrap_or_else(|| Path::new("."));
-        Self::parse(&file, &text, folder)
+        Self::parse_all(&file, &text, folder, set)
+    }
+
+    /// Reads and checks a text that runs once; paths in it are relative to `folder`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Scenario::load`].
+    pub fn parse(file: &str, text: &str, folder: &Path) -> Result<Self, FormatError> {
+        let cases = Self::parse_all(file, text, folder, &BTreeMap::new())?;
+        only(cases)
     }
 
     /// Reads and checks a text; paths in it are relative to `folder`.
     ///
     /// # Errors
     ///
-    /// As for [`Scenario::load`].
-    pub fn parse(file: &str, text: &str, folder: &Path) -> Result<Self, FormatError> {
+    /// As for [`Scenario::load_all`].
+    pub fn parse_all(
+        file: &str,
+        text: &str,
+        folder: &Path,
+        set: &BTreeMap<String, String>,
+    ) -> Result<Vec<Self>, FormatError> {
         if text
             .lines()
             .all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'))
         {
-            let place = Place {
-                line: 1,
-                column: 1,
-                offset: 0,
-                length: 1,
-            };
             return Err(
-                FormatError::at(file, text, place, "the file holds no scenario")
+                FormatError::at(file, text, NOWHERE, "the file holds no scenario")
                     .help("start with a comment that says what it proves, then 'name:'"),
             );
         }
-        let raw: RawScenario =
-            serde_saphyr::from_str(text).map_err(|error| FormatError::yaml(file, text, &error))?;
-        let source = Source {
-            file: file.to_owned(),
-            text: text.to_owned(),
-            tree: Located::parse(text),
-        };
-        Reader { source, folder }.scenario(raw)
+        let tree = Located::parse(text).map_err(|error| FormatError::yaml(file, text, &error))?;
+        combinations(file, text, &tree, set)?
+            .into_iter()
+            .map(|combination| read(file, text, folder, (tree.clone(), combination)))
+            .collect()
+    }
+}
+
+/// One case, with its parameters filled in.
+fn read(
+    file: &str,
+    text: &str,
+    folder: &Path,
+    (mut tree, combination): (Located, Combination),
+) -> Result<Scenario, FormatError> {
+    fill(file, text, &mut tree, &combination.values)?;
+    let mistakes = check(&tree, strict(), text);
+    let mistakes = mistakes
+        .into_iter()
+        .map(|mistake| FormatError::mistake(file, text, mistake));
+    if let Some(error) = FormatError::all(mistakes) {
+        return Err(error);
+    }
+    let raw: RawScenario = serde_json::from_value(tree.value()).map_err(|error| {
+        // The schema says more than types do; what only they find has no place.
+        FormatError::at(file, text, NOWHERE, error.to_string())
+    })?;
+    let source = Source {
+        file: file.to_owned(),
+        text: text.to_owned(),
+        tree: Some(tree),
+    };
+    let reader = Reader {
+        source,
+        folder,
+        values: combination.values.clone(),
+    };
+    reader.scenario(raw, combination)
+}
+
+fn only(cases: Vec<Scenario>) -> Result<Scenario, FormatError> {
+    let count = cases.len();
+    let mut cases = cases.into_iter();
+    match (cases.next(), count) {
+        (Some(one), 1) => Ok(one),
+        (Some(first), _) => Err(first
+            .source
+            .error(
+                "matrix",
+                format!("the scenario runs {count} times, once is wanted here"),
+            )
+            .help("choose one value of each parameter with --set name=value")),
+        (None, _) => unreachable!("a matrix without values is refused"),
     }
 }
 
@@ -106,8 +176,7 @@ fn text_of(file: &str, bytes: Vec<u8>) -> Result<String, FormatError> {
     let place = Place {
         line,
         column,
-        offset: 0,
-        length: 1,
+        ..NOWHERE
     };
     Err(FormatError::at(
         file,
@@ -121,6 +190,26 @@ fn text_of(file: &str, bytes: Vec<u8>) -> Result<String, FormatError> {
 pub(super) struct Reader<'a> {
     pub(super) source: Source,
     pub(super) folder: &'a Path,
+    pub(super) values: Values,
+}
+
+/// Gathers what is right, or everything that is wrong.
+pub(super) fn gather<T>(
+    results: impl IntoIterator<Item = Result<T, FormatError>>,
+) -> Result<Vec<T>, FormatError> {
+    let (mut right, mut wrong) = (Vec::new(), Vec::new());
+    for result in results {
+        match result {
+            Ok(value) => right.push(value),
+            Err(error) => wrong.push(error),
+        }
+    }
+    FormatError::all(wrong).map_or(Ok(right), Err)
+}
+
+/// Keeps an error for later.
+fn noted<T>(result: Result<T, FormatError>, wrong: &mut Vec<FormatError>) -> Option<T> {
+    result.map_err(|error| wrong.push(error)).ok()
 }
 
 impl Reader<'_> {
@@ -135,65 +224,77 @@ impl Reader<'_> {
         })
     }
 
-    fn scenario(self, raw: RawScenario) -> Result<Scenario, FormatError> {
-        let proves = self.proves()?;
-        self.check_name(&raw.name)?;
-        let epoch = raw.epoch.as_deref().unwrap_or(EPOCH);
-        let epoch: Timestamp = epoch.parse().map_err(|_unreadable: jiff::Error| {
-            self.error("epoch", format!("'{epoch}' is no point in time"))
-                .help("write RFC 3339, for example 2026-01-05T08:00:00Z")
-        })?;
-        let cloud = self.cloud(&raw)?;
-        let manifests = self.manifests(&raw.manifests, "manifests")?;
-        let timeline = self.timeline(raw.timeline)?;
-        let last = timeline
-            .iter()
-            .map(|step| step.at)
-            .max()
-            .unwrap_or_default();
-        let ends = self.ends(&raw.expect)?;
-        let horizon = match &raw.horizon {
-            Some(text) => self.duration("horizon", text)?,
-            None => last.max(ends) + AFTERMATH,
-        };
-        if let Some(late) = timeline.iter().find(|step| step.at > horizon) {
-            return Err(self
-                .error(
+    fn scenario(self, raw: RawScenario, combination: Combination) -> Result<Scenario, FormatError> {
+        let mut wrong = Vec::new();
+        let proves = noted(self.proves(), &mut wrong);
+        let name = format!("{}{}", raw.name, combination.suffix);
+        noted(self.check_name(&name), &mut wrong);
+        let epoch = noted(self.epoch(raw.epoch.as_deref()), &mut wrong);
+        let cloud = noted(self.cloud(&raw), &mut wrong);
+        let manifests = noted(self.manifests(&raw.manifests, "manifests"), &mut wrong);
+        let timeline = noted(self.timeline(raw.timeline), &mut wrong).unwrap_or_default();
+        let last = timeline.iter().map(|step| step.latest).max();
+        let horizon = noted(
+            self.horizon(raw.horizon.as_ref(), &raw.expect, last.unwrap_or_default()),
+            &mut wrong,
+        );
+        let end = horizon.unwrap_or(Duration::MAX);
+        if let Some(late) = timeline.iter().find(|step| step.at > end) {
+            wrong.push(
+                self.error(
                     &format!("{}.at", late.path),
                     "happens after the end of the run",
                 )
-                .help("move it before 'horizon', or raise 'horizon'"));
+                .help("move it before 'horizon', or raise 'horizon'"),
+            );
         }
-        let expect = self.expectations(&raw.expect, horizon)?;
-        let faults = self.faults(&raw.faults)?;
-        let heartbeat = raw
-            .cluster
-            .heartbeat
-            .as_deref()
-            .map(|text| self.duration("cluster.heartbeat", text))
-            .transpose()?;
+        let expect = noted(self.expectations(&raw.expect, end), &mut wrong);
+        let load = noted(self.loads(&raw.load, end), &mut wrong).unwrap_or_default();
+        let faults = noted(self.faults(&raw.faults), &mut wrong);
+        let heartbeat = raw.cluster.heartbeat.as_ref();
+        let heartbeat = heartbeat.map(|text| self.duration("cluster.heartbeat", &text.0));
+        let heartbeat = noted(heartbeat.transpose(), &mut wrong);
+        let worlds = noted(self.worlds(raw.worlds.as_deref(), &timeline), &mut wrong);
+        let worlds = worlds.unwrap_or_default();
+        if let (Some(manifests), Some(cloud)) = (&manifests, &cloud) {
+            let pools = cloud.clusters.iter().any(|it| it.default_node_pools);
+            wrong.extend(self.unknown_objects(manifests, &load, &timeline, pools));
+        }
+        if let Some(error) = FormatError::all(wrong) {
+            return Err(error);
+        }
         Ok(Scenario {
-            name: raw.name,
-            proves,
+            name,
+            proves: proves.unwrap_or_default(),
             seed: raw.seed.unwrap_or(1),
-            epoch,
-            horizon,
+            epoch: epoch.unwrap_or_default(),
+            horizon: end,
             sweep: raw.sweep,
-            worlds: worlds(raw.worlds.as_deref()),
-            cloud,
+            worlds,
+            cloud: cloud.unwrap_or_default(),
             cluster: ClusterSettings {
                 realistic: matches!(raw.cluster.timings, RawTimings::Realistic),
-                heartbeat,
+                heartbeat: heartbeat.flatten(),
             },
             controller: ControllerSettings {
                 enabled: raw.controller.enabled.unwrap_or(true),
                 settings: raw.controller.settings.iter().map(setting).collect(),
             },
-            faults,
-            manifests,
+            faults: faults.unwrap_or_default(),
+            manifests: manifests.unwrap_or_default(),
+            load,
             timeline,
-            expect,
+            expect: expect.unwrap_or_default(),
+            set: combination.chosen,
             source: self.source,
+        })
+    }
+
+    fn epoch(&self, text: Option<&str>) -> Result<Timestamp, FormatError> {
+        let text = text.unwrap_or(EPOCH);
+        text.parse().map_err(|_unreadable: jiff::Error| {
+            self.error("epoch", format!("'{text}' is no point in time"))
+                .help("write RFC 3339, for example 2026-01-05T08:00:00Z")
         })
     }
 
@@ -209,10 +310,8 @@ impl Reader<'_> {
             Some(text) if !text.is_empty() => Ok(text.to_owned()),
             _ => {
                 let place = Place {
-                    line: 1,
-                    column: 1,
-                    offset: 0,
                     length: first.len().max(1),
+                    ..NOWHERE
                 };
                 Err(FormatError::at(
                     &self.source.file,
@@ -235,6 +334,48 @@ impl Reader<'_> {
                 .help("use at most 63 lower-case letters, digits and dashes"));
         }
         Ok(())
+    }
+
+    /// Where the scenario may run.
+    fn worlds(
+        &self,
+        raw: Option<&[RawWorld]>,
+        timeline: &[Step],
+    ) -> Result<Vec<World>, FormatError> {
+        let cuts = timeline
+            .iter()
+            .any(|step| matches!(step.action, Action::Partition { .. }));
+        // Where nothing is said, every world of virtual time without a simulated network is
+        // allowed, and `live`, which runs only when asked for.
+        let Some(raw) = raw else {
+            return Ok(if cuts {
+                vec![World::Pipes]
+            } else {
+                vec![World::Discrete, World::Pipes, World::Live]
+            });
+        };
+        let worlds = raw.iter().map(|world| match world {
+            RawWorld::Discrete => World::Discrete,
+            RawWorld::Pipes => World::Pipes,
+            RawWorld::Turmoil => World::Turmoil,
+            RawWorld::Live => World::Live,
+        });
+        let worlds: Vec<World> = worlds.collect();
+        let without = [World::Discrete, World::Live]
+            .into_iter()
+            .find(|world| cuts && worlds.contains(world));
+        match without {
+            Some(world) => {
+                let message = format!(
+                    "the world '{}' has no links that 'partition' could cut",
+                    world.as_str()
+                );
+                Err(self
+                    .error("worlds", message)
+                    .help("write 'worlds: [pipes]', or 'worlds: [pipes, turmoil]'"))
+            }
+            None => Ok(worlds),
+        }
     }
 
     /// The cloud's configuration: `azure`, with what `region` and `cluster` say about it.
@@ -268,121 +409,14 @@ impl Reader<'_> {
         }
         Ok(cloud)
     }
-
-    fn ends(&self, expect: &[RawExpectation]) -> Result<Duration, FormatError> {
-        let mut latest = Duration::ZERO;
-        for (index, entry) in expect.iter().enumerate() {
-            let path = format!("expect[{index}]");
-            let part = |key: &str, text: Option<&String>| {
-                text.map_or(Ok(Duration::ZERO), |text| {
-                    self.duration(&format!("{path}.{key}"), text)
-                })
-            };
-            let after = part("after", entry.after.as_ref())?;
-            let end = after + part("within", entry.within.as_ref())?;
-            latest = latest.max(end).max(part("until", entry.until.as_ref())?);
-        }
-        Ok(latest)
-    }
-
-    fn expectations(
-        &self,
-        raw: &[RawExpectation],
-        horizon: Duration,
-    ) -> Result<Vec<Expectation>, FormatError> {
-        raw.iter()
-            .enumerate()
-            .map(|(index, entry)| self.expectation(entry, &format!("expect[{index}]"), horizon))
-            .collect()
-    }
-
-    fn expectation(
-        &self,
-        raw: &RawExpectation,
-        path: &str,
-        horizon: Duration,
-    ) -> Result<Expectation, FormatError> {
-        let given = [
-            (Modality::Eventually, "eventually", &raw.eventually),
-            (Modality::Always, "always", &raw.always),
-            (Modality::Never, "never", &raw.never),
-        ];
-        let mut chosen = given
-            .iter()
-            .filter_map(|(modality, key, text)| text.as_ref().map(|text| (*modality, *key, text)));
-        let (Some((modality, key, text)), None) = (chosen.next(), chosen.next()) else {
-            return Err(self
-                .error(
-                    path,
-                    "an expectation has exactly one of eventually, always, never",
-                )
-                .help("for example 'eventually: pods.running == 10' with 'within: 5m'"));
-        };
-        let at = |name: &str, text: &Option<String>| {
-            text.as_ref()
-                .map(|text| self.duration(&format!("{path}.{name}"), text))
-                .transpose()
-        };
-        let from = at("after", &raw.after)?.unwrap_or_default();
-        let within = at("within", &raw.within)?;
-        let until = at("until", &raw.until)?;
-        let to = match (modality, within, until) {
-            (Modality::Eventually, Some(within), None) => from + within,
-            (Modality::Eventually, ..) => {
-                return Err(self
-                    .error(path, "'eventually' needs 'within' and takes no 'until'")
-                    .help("add for example 'within: 5m'"));
-            }
-            (_, None, until) => until.unwrap_or(horizon),
-            (_, Some(_), _) => {
-                return Err(self
-                    .error(
-                        &format!("{path}.within"),
-                        format!("'{key}' takes no 'within'"),
-                    )
-                    .help("bound it with 'after' and 'until'"));
-            }
-        };
-        if to > horizon || from > to {
-            return Err(self
-                .error(
-                    path,
-                    "the window of the expectation does not lie inside the run",
-                )
-                .help("raise 'horizon' or shorten the window"));
-        }
-        let expression = self.expression(&format!("{path}.{key}"), text)?;
-        Ok(Expectation {
-            modality,
-            expression,
-            from,
-            to,
-            path: path.to_owned(),
-        })
-    }
-
-    fn expression(&self, path: &str, text: &str) -> Result<Expression, FormatError> {
-        Expression::parse(text).map_err(|error| {
-            let whole = self.source.place(path);
-            let place = whole.inside(error.at.0, error.at.1, &self.source.text);
-            FormatError::at(&self.source.file, &self.source.text, place, error.message)
-                .help(error.help)
-        })
-    }
 }
 
 impl Source {
     /// Where a value stands.
     pub fn place(&self, path: &str) -> Place {
-        self.tree.as_ref().map_or(
-            Place {
-                line: 1,
-                column: 1,
-                offset: 0,
-                length: 1,
-            },
-            |tree| tree.find(path, &self.text),
-        )
+        self.tree
+            .as_ref()
+            .map_or(NOWHERE, |tree| tree.find(path, &self.text))
     }
 
     /// An error at a value.
@@ -396,20 +430,4 @@ fn setting((key, value): (&String, &Value)) -> (String, String) {
         .as_str()
         .map_or_else(|| value.to_string(), str::to_owned);
     (key.clone(), text)
-}
-
-fn worlds(raw: Option<&[RawWorld]>) -> Vec<World> {
-    // Where nothing is said, every world of virtual time without a simulated network is allowed,
-    // and `live`, which runs only when asked for.
-    let Some(raw) = raw else {
-        return vec![World::Discrete, World::Pipes, World::Live];
-    };
-    raw.iter()
-        .map(|world| match world {
-            RawWorld::Discrete => World::Discrete,
-            RawWorld::Pipes => World::Pipes,
-            RawWorld::Turmoil => World::Turmoil,
-            RawWorld::Live => World::Live,
-        })
-        .collect()
 }
