@@ -1,5 +1,6 @@
 //! Pods are deleted against their budgets only when their node's grace ends.
 
+use fake_arm_cloud::VmState;
 use jiff::SignedDuration;
 
 use super::{Findings, History, Invariant, When};
@@ -9,7 +10,7 @@ use crate::observe::{Observation, resources};
 pub(super) const INVARIANT: Invariant = Invariant {
     id: "INV-TERMINATION-GRACE",
     doc: "the controller deletes pods past the eviction API only on nodes whose termination \
-          grace period leaves them no more than their own grace",
+          grace period leaves them no more than their own grace, or whose machine is taken away",
     when: When::Fact,
     check,
 };
@@ -33,6 +34,14 @@ fn check(observation: &Observation<'_>, history: &History) -> Findings {
             continue;
         };
         let value = claim.value();
+        let id = value["status"]["providerID"].as_str().unwrap_or_default();
+        let mut vms = observation.cloud.pool_vms();
+        let runs =
+            vms.any(|vm| vm.state == VmState::Running && vm.provider_id.eq_ignore_ascii_case(id));
+        // A machine that is being taken away gives no more time, and one that is gone runs nothing.
+        if !runs || history.notice(id).is_some() {
+            continue;
+        }
         let period = value["spec"]["terminationGracePeriod"]
             .as_str()
             .and_then(|text| parse_duration(text).ok())

@@ -412,6 +412,8 @@ impl Controller {
         let Some(life) = self.lives.get_mut(leader) else {
             return;
         };
+        // It may lose its lease over it.
+        self.troubled = true;
         life.incarnation.pause();
         life.resume_at = life.resume_at.max(Some(now + lasts));
         let name = life.incarnation.name().to_owned();

@@ -125,6 +125,7 @@ impl History {
         match act {
             // As it was is known from the change that follows.
             Act::DeletedPod { .. } => {}
+            Act::ReadUsages if self.calm_since.is_none() => {}
             Act::ReadUsages => {
                 if self.usages.len() == USAGES_MAX {
                     self.usages.remove(0);
@@ -184,6 +185,12 @@ impl History {
         known.map(|(at, _)| *at)
     }
 
+    /// When an announced eviction of a machine strikes.
+    pub fn notice(&self, provider_id: &str) -> Option<Timestamp> {
+        let notice = self.notices.get(&provider_id.to_lowercase());
+        notice.map(|(_, due)| *due)
+    }
+
     /// An eviction was announced.
     pub fn noticed(&mut self, now: Timestamp, provider_id: &str, due: Timestamp) {
         let key = provider_id.to_lowercase();
@@ -217,6 +224,9 @@ impl History {
             (false, Some(_)) => {
                 self.calm_since = None;
                 self.churn.clear();
+                // A process that has died knows nothing; one whose requests are held up sends
+                // them when it knows better.
+                self.usages.clear();
             }
             _ => {}
         }
