@@ -19,6 +19,8 @@
 pub mod faults;
 pub mod format;
 pub mod invariants;
+#[cfg(feature = "mutants")]
+pub mod mutants;
 pub mod observe;
 pub mod replay;
 pub mod report;

@@ -131,6 +131,13 @@ fn set(config: &mut Config, name: &str, value: &str) -> Result<(), SettingError>
             }
         }
         "FEATURE_GATES" => gates(config, value, wrong)?,
+        #[cfg(feature = "mutants")]
+        "MUTANT" => {
+            use controller_core::mutants::{Mutant, choose};
+            let mutant = Mutant::named(value);
+            // Each run has a thread of its own, and the controller runs on it.
+            choose(Some(mutant.ok_or_else(|| wrong("see nap mutants"))?));
+        }
         _ => {
             let near = crate::format::nearest(name, SETTINGS)
                 .map(|near| format!("did you mean {near}? "))

@@ -6,6 +6,7 @@ mod dev;
 mod env;
 mod evidence;
 mod live;
+mod mutants;
 mod print;
 mod replay;
 mod shrink;
@@ -59,6 +60,8 @@ pub(crate) enum Command {
     Shrink(shrink::Arguments),
     /// Look into a trace: the world, or one object, as it was at any time
     Replay(replay::Arguments),
+    /// Plant defects in the controller and see what catches them
+    Mutants(mutants::Arguments),
     /// Show where two traces part
     Compare(replay::CompareArguments),
     Dev(dev::Arguments),
@@ -79,6 +82,7 @@ pub(crate) fn run(command: Command) -> u8 {
         Command::Campaign(arguments) => campaign::run(&arguments),
         Command::Shrink(arguments) => shrink::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
+        Command::Mutants(arguments) => mutants::run(&arguments),
         Command::Compare(arguments) => replay::compare(&arguments),
         Command::Dev(arguments) => dev::run(&arguments),
         Command::Env(arguments) => env::run(&arguments),
