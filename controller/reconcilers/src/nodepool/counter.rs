@@ -35,11 +35,19 @@ pub(crate) async fn count(ctx: &Context) -> ! {
                 );
             }
         }
-        let nodes = ctx.cluster().nodes().count();
+        let nodes = tracked(&ctx.cluster());
         ctx.metrics.mirror(nodes, ctx.unlaunched().is_empty());
         ctx.wakes.counter.notified().await;
         ctx.clock.sleep(PERIOD).await;
     }
+}
+
+/// Nodes, and machines of claims that have no node yet: what upstream's cluster state holds.
+fn tracked(cluster: &ClusterState) -> usize {
+    let lone = cluster.claims().filter(|claim| {
+        claim.provider_id.is_some() && cluster.node_of_claim(&claim.view.name).is_none()
+    });
+    cluster.nodes().count() + lone.count()
 }
 
 async fn count_pool(ctx: &Context, pool: &NodePool) -> Result<(), crate::error::Error> {
