@@ -141,12 +141,15 @@ impl History {
                     names.extend(family(size));
                     names
                 };
-                let known_since = self.known_since(&present, &names);
+                let calm = self.calm_since.is_some();
+                let known_since = self.known_since(&present, &names).filter(|_| calm);
                 self.facts.refusals.push(Refusal {
                     size: size.clone(),
                     known_since,
                 });
-                self.usages.push((now, present));
+                if calm {
+                    self.usages.push((now, present));
+                }
             }
         }
     }
