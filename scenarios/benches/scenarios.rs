@@ -2,9 +2,11 @@
 
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use scenarios::format::Scenario;
+use scenarios::format::{Scenario, World};
+use scenarios::sweep::{Campaign, Shard, campaign};
 use scenarios::world::Outcome;
 use scenarios::world::discrete::{RunOptions, run};
 
@@ -65,6 +67,7 @@ const ELECTION_OFF: &str = "controller: {settings: {DISABLE_LEADER_ELECTION: 'tr
 fn main() {
     let catalog = Path::new(env!("CARGO_MANIFEST_DIR")).join("catalog");
     let quickstart = Scenario::load(&catalog.join("quickstart.yaml")).expect("a valid scenario");
+    memory(&quickstart);
     let idle = Scenario::parse("idle", IDLE, Path::new(".")).expect("a valid scenario");
     row(
         "quickstart, wall time",
@@ -89,6 +92,140 @@ fn main() {
         "1 idle day of 100 nodes, leader election, wall time",
         &median(&elected, |outcome| outcome.took),
     );
+    loaded();
+    pipes(&quickstart);
+    campaigns(&catalog.join("quickstart.yaml"), quickstart);
+}
+
+/// Thirty days of about a hundred nodes that follow a daily curve up and down.
+fn loaded() {
+    let text = IDLE
+        .replace(
+            "consolidationPolicy: WhenEmpty, consolidateAfter: Never",
+            "consolidationPolicy: WhenEmptyOrUnderutilized, consolidateAfter: 5m",
+        )
+        .replace("replicas: 100", "replicas: 20")
+        .replace(
+            "nodes.ready == 100 && pods.running == 100",
+            "nodes.ready >= 20",
+        )
+        .replace(
+            "manifests:\n",
+            "load:\n  - {name: web, cpu: 1, diurnal: {low: 10, high: 80, peakAt: '14:00', every: \
+             30m}}\nmanifests:\n",
+        );
+    let scenario = Scenario::parse("loaded", &text, Path::new(".")).expect("a valid scenario");
+    let outcome = run(&scenario, &RunOptions::default()).expect("an outcome");
+    row(
+        "30 days of 100 nodes with daily load, no leader election, wall time",
+        &outcome.took,
+        60_000,
+    );
+}
+
+/// HTTP over connections beside direct calls.
+fn pipes(scenario: &Scenario) {
+    let took = |world| {
+        let options = RunOptions {
+            world,
+            ..RunOptions::default()
+        };
+        let mut took: Vec<Duration> = (0..RUNS)
+            .map(|_| {
+                scenarios::world::run(scenario, &options)
+                    .expect("an outcome")
+                    .took
+            })
+            .collect();
+        took.sort_unstable();
+        took[RUNS / 2].as_secs_f64()
+    };
+    let ratio = took(World::Pipes) / took(World::Discrete);
+    figure(
+        "pipes beside discrete, quickstart",
+        ratio,
+        "×",
+        "<= 3",
+        ratio <= 3.0,
+    );
+}
+
+/// Seeds under faults, and crash points.
+fn campaigns(file: &Path, quickstart: Scenario) {
+    let mut plan = Campaign {
+        scenarios: vec![(file.to_owned(), Arc::new(quickstart))],
+        past: Vec::new(),
+        seeds: 200,
+        crash_points: false,
+        shard: Shard::WHOLE,
+        jobs: 2,
+        catalogue: false,
+        options: RunOptions::default(),
+        program: "nap".into(),
+    };
+    let timed = |plan: &Campaign| {
+        let began = real_time::now();
+        let (results, _) = campaign(plan, |_| ());
+        let runs = u32::try_from(results.runs).unwrap_or(u32::MAX);
+        (
+            f64::from(runs),
+            real_time::now().duration_since(began).as_secs_f64(),
+        )
+    };
+    let (runs, seconds) = timed(&plan);
+    let rate = runs * 60.0 / seconds;
+    figure(
+        "seeds of the quickstart, two jobs",
+        rate,
+        "1/min",
+        ">= 1500",
+        rate >= 1500.0,
+    );
+    (plan.seeds, plan.crash_points, plan.jobs) = (0, true, 1);
+    let (runs, seconds) = timed(&plan);
+    let each = seconds * 1000.0 / runs;
+    figure(
+        "one crash point of the quickstart",
+        each,
+        "ms",
+        "<= 20",
+        each <= 20.0,
+    );
+}
+
+/// What this process holds at most after one world; nothing else has run yet.
+fn memory(quickstart: &Scenario) {
+    run(quickstart, &RunOptions::default()).expect("an outcome");
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
+    let megabytes = kilobytes.unwrap_or_default() / 1024.0;
+    figure(
+        "memory of one world, quickstart",
+        megabytes,
+        "MB",
+        "<= 60",
+        megabytes <= 60.0,
+    );
+}
+
+fn figure(figure: &str, value: f64, unit: &str, goal: &str, met: bool) {
+    let value = (value * 100.0).round() / 100.0;
+    let row = serde_json::json!({
+        "area": "scenarios", "figure": figure, "value": value, "unit": unit, "goal": goal, "met": met,
+    });
+    writeln!(std::io::stdout(), "{row}").expect("stdout is open");
+}
+
+/// Real time is what is measured here.
+mod real_time {
+    #[expect(clippy::disallowed_types, reason = "benchmarks measure real time")]
+    type Instant = std::time::Instant;
+
+    #[expect(clippy::disallowed_methods, reason = "benchmarks measure real time")]
+    pub(super) fn now() -> Instant {
+        Instant::now()
+    }
 }
 
 fn median(scenario: &Scenario, figure: impl Fn(&Outcome) -> Duration) -> Duration {
