@@ -61,8 +61,7 @@ impl Phases {
 /// Goals of the last part get the convergence budget; goals that a later step of the timeline may
 /// overtake are not judged, nor is what must hold in some part of the run only.
 pub(crate) fn relaxed(scenario: &Scenario, phases: &Phases) -> Vec<Expectation> {
-    let last = scenario.timeline.iter().map(|step| step.at).max();
-    let last = last.unwrap_or_default();
+    let last = scenario.last_step();
     let mut kept = Vec::new();
     for expectation in &scenario.expect {
         let mut expectation = expectation.clone();
@@ -92,7 +91,7 @@ name: x
 horizon: 20m
 timeline:
   - at: 4m
-    scale: {name: inflate, replicas: 2}
+    set-quota: {scope: regional, limit: 100}
 expect:
   - eventually: pods.running == 10
     within: 3m
