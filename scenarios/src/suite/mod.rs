@@ -54,6 +54,12 @@ pub struct Case {
 
 /// Runs one scenario that has been read.
 pub fn run_scenario(scenario: &Scenario, options: &RunOptions) -> Result {
+    if !scenario.worlds.contains(&options.world) {
+        let world = options.world.as_str();
+        let message = format!("the scenario is not allowed in world {world}");
+        let error = scenario.source.error("worlds", message);
+        return Result::Invalid(Box::new(error.help(format!("add {world} to 'worlds'"))));
+    }
     match run(scenario, options) {
         Ok(outcome) => Result::Ran(Box::new(outcome)),
         Err(RunError::Setup(SetupError::Scenario(error))) => Result::Invalid(error),

@@ -7,6 +7,7 @@ use crate::faults::{FaultKind, FaultPlan, Injected};
 use crate::invariants::Violation;
 use crate::observe::Verdict;
 use crate::story::Chronicle;
+use crate::world::net::Traffic;
 use crate::world::ports::{CrashPoint, Finding};
 
 /// How a run ended.
@@ -57,6 +58,8 @@ pub struct Outcome {
     pub writes: u64,
     /// Requests of the controller.
     pub requests: u64,
+    /// What passed between processes and servers, where bytes are carried.
+    pub traffic: Traffic,
     /// How often each kind of fault struck.
     pub faults: BTreeMap<FaultKind, u64>,
     /// The faults that struck requests and processes, in the order of time, the first ten thousand.

@@ -21,7 +21,7 @@ use crate::story::Chronicle;
 use crate::trace::{Aside, Entry, Trace, body_hash, diff};
 use crate::world::bridge::{Crossing, Facts, cross};
 use crate::world::controller::{GROUPS, USER};
-use crate::world::net::Links;
+use crate::world::net::{Links, Tally};
 use crate::world::ports::{Finding, SimClock};
 
 /// Bearer tokens of those who are no component.
@@ -118,6 +118,8 @@ pub struct Site {
     pub cluster: ClusterView,
     /// The state of the network.
     pub links: Links,
+    /// What servers behind sockets have counted.
+    pub served: Tally,
     /// Requests that the controller has sent.
     pub requests: Arc<AtomicU64>,
     /// Set when node auto-provisioning was switched on or off.
@@ -203,6 +205,7 @@ impl Site {
             history: History::new(LEAK_GRACE),
             cluster: view,
             links: Links::default(),
+            served: Tally::default(),
             requests: Arc::default(),
             provisioning: None,
             components: Cluster::new(&components),

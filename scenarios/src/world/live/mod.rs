@@ -110,7 +110,8 @@ pub async fn serve(
     let site = site(scenario, setting, &tokens)?;
     let servers = Incarnation::new("servers", 1);
     let corruption = Corruption::default();
-    let served = listeners.serve(&site, faults::bootstrap(Arc::clone(&corruption)), &servers)?;
+    let breaking = faults::bootstrap(Arc::clone(&corruption));
+    let served = listeners.serve(&site, breaking, &tokens.controller, &servers)?;
     let files = Files::write(folder, &site, &served, &tokens)
         .map_err(|error| environment("the state directory cannot be written")(&error))?;
     site.facts

@@ -11,12 +11,12 @@ use controller_ports::Spawner;
 use fake_apiserver::KeyedCertificate;
 use fake_arm::TlsOptions;
 use futures::FutureExt;
-use http::header::CONTENT_LENGTH;
-use http::{HeaderValue, StatusCode};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, USER_AGENT};
+use http::{HeaderName, HeaderValue, StatusCode};
 use tokio::net::TcpListener;
 
 use crate::world::live::LiveError;
-use crate::world::ports::{FencedSpawner, Findings, Incarnation, Rewrite};
+use crate::world::ports::{FencedSpawner, Findings, Incarnation, Rewrite, Target};
 use crate::world::site::Site;
 
 /// Names and addresses of this machine for itself, and of the API server for pods.
@@ -77,11 +77,13 @@ impl Listeners {
     }
 
     /// Serves both fakes until `servers` is killed, with certificates from the cluster's authority.
-    /// Requests to ARM pass `faults` first.
+    /// Requests to ARM pass `faults` first; those of the controller, which signs in to the API
+    /// server with this token, are counted.
     pub(crate) fn serve(
         self,
         site: &Site,
         faults: Rewrite,
+        controller: &str,
         servers: &Arc<Incarnation>,
     ) -> Result<Served, LiveError> {
         let failed = |error: &dyn std::fmt::Display| {
@@ -106,7 +108,17 @@ impl Listeners {
         let arm = site.arm.router().layer(from_fn(move |request, next| {
             rewritten(Arc::clone(&faults), request, next)
         }));
-        let kube = site.api.clone();
+        let tally = site.served.clone();
+        let arm = arm.layer(from_fn(move |request: Request, next: Next| {
+            if has(&request, USER_AGENT, |value| {
+                value.starts_with(b"karpenter")
+            }) {
+                tally.count(Target::Arm, request.method(), request.uri().path());
+            }
+            next.run(request)
+        }));
+        let (kube, tally) = (site.api.clone(), site.served.clone());
+        let bearer = format!("Bearer {controller}");
         // Both end only when their listener fails; clients see refused connections then.
         let arm_server = async move {
             if let Err(error) = fake_arm::serve_router(self.arm, arm, arm_tls).await {
@@ -115,6 +127,12 @@ impl Listeners {
         };
         let kube_server = async move {
             let router = kube.router();
+            let router = router.layer(from_fn(move |request: Request, next: Next| {
+                if has(&request, AUTHORIZATION, |value| value == bearer.as_bytes()) {
+                    tally.count(Target::Kube, request.method(), request.uri().path());
+                }
+                next.run(request)
+            }));
             let served = fake_apiserver::serve(self.kube, &kube, router, Some(&kube_tls));
             if let Err(error) = served.await {
                 tracing::error!(%error, "the API server is no longer served");
@@ -124,6 +142,12 @@ impl Listeners {
         drop(spawner.spawn("kube", kube_server.boxed()));
         Ok(served)
     }
+}
+
+/// Whether a header's value is such.
+fn has(request: &Request, name: HeaderName, is_such: impl FnOnce(&[u8]) -> bool) -> bool {
+    let value = request.headers().get(name);
+    value.is_some_and(|value| is_such(value.as_bytes()))
 }
 
 /// Passes a request's body through `faults`.

@@ -12,6 +12,7 @@
 
 mod http;
 mod links;
+mod tally;
 
 use std::fmt;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ pub(crate) use http::{Absolute, serve};
 pub use links::{Accept, Condition, Cut, Flow, Links, Route, Then, Toward, Traffic, Way};
 pub use links::{GIVE_UP, GIVE_UP_SILENT};
 pub(crate) use links::{Obeys, process_of};
+pub use tally::Tally;
 
 /// Joins simulated processes to the servers.
 pub(crate) trait Network: fmt::Debug + Send + Sync {

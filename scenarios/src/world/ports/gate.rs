@@ -190,7 +190,7 @@ impl WriteGate {
 }
 
 /// Whether a request may change something.
-fn is_write(target: Target, method: &Method, path: &str) -> bool {
+pub(crate) fn is_write(target: Target, method: &Method, path: &str) -> bool {
     match target {
         Target::Kube => {
             // Reviews are questions in the form of a POST.

@@ -9,6 +9,7 @@ mod transport;
 
 pub use clock::SimClock;
 pub use cpu::InlinePool;
+pub(crate) use gate::is_write;
 pub use gate::{CrashPoint, Moment, WriteGate};
 pub use incarnation::{Finding, Findings, Incarnation};
 pub use spawner::FencedSpawner;
