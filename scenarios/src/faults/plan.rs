@@ -262,9 +262,7 @@ impl FaultPlan {
 
     /// When faults stop in a run of this scenario.
     pub fn stops_at(&self, scenario: &Scenario) -> Duration {
-        let last = scenario.timeline.iter().map(|step| step.at).max();
-        self.until
-            .unwrap_or_else(|| last.unwrap_or_default() + LINGER)
+        self.until.unwrap_or_else(|| scenario.last_step() + LINGER)
     }
 
     /// One line that says what is on.

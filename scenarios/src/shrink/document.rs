@@ -17,8 +17,10 @@ pub(super) fn document(
     seed: u64,
     variation: Variation,
 ) -> Result<Map<String, Value>, String> {
-    let mut root: Map<String, Value> = serde_saphyr::from_str(&scenario.source.text)
-        .map_err(|error| format!("the scenario cannot be read again: {error}"))?;
+    let Value::Object(mut root) = scenario.source.filled() else {
+        return Err("the scenario cannot be read again".to_owned());
+    };
+    root.insert("name".to_owned(), json!(scenario.name));
     root.insert("seed".to_owned(), json!(seed));
     root.remove("sweep");
     root.remove("worlds");

@@ -419,6 +419,16 @@ impl Source {
             .map_or(NOWHERE, |tree| tree.find(path, &self.text))
     }
 
+    /// The file as this case has it: parameters are filled in and no longer declared.
+    pub fn filled(&self) -> Value {
+        let mut value = self.tree.as_ref().map(Located::value).unwrap_or_default();
+        if let Some(root) = value.as_object_mut() {
+            root.remove("params");
+            root.remove("matrix");
+        }
+        value
+    }
+
     /// An error at a value.
     pub fn error(&self, path: &str, message: impl Into<String>) -> FormatError {
         FormatError::at(&self.file, &self.text, self.place(path), message)
