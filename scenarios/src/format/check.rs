@@ -228,7 +228,15 @@ impl<'a> Checker<'a> {
         }
         let required = schema["required"].as_array().into_iter().flatten();
         for key in required.filter_map(Value::as_str) {
-            if entries.iter().all(|entry| entry.key != key) {
+            // A misspelt key is one mistake, not two.
+            let misspelt = |entry: &Entry| {
+                !known.contains_key(&entry.key)
+                    && suggest::nearest(&entry.key, known.keys().map(String::as_str)) == Some(key)
+            };
+            if !entries
+                .iter()
+                .any(|entry| entry.key == key || misspelt(entry))
+            {
                 let message = if name == "the scenario" {
                     format!("missing key '{key}'")
                 } else {
@@ -372,7 +380,6 @@ mod tests {
             "nane: x\nsize: 12\nkind: lage\nlist:\n  - {att: 3s}\n  - {at: 3}\neither: {at: 1}\n";
         insta::assert_snapshot!(mistakes(text), @r#"
         1:1 unknown key 'nane' (did you mean 'name'? known: either, kind, list, name, size)
-        1:1 missing key 'name' (add 'name:')
         2:7 'size' is 12, out of range (write a number from 1 to 9)
         3:7 unknown value 'lage' (did you mean 'large'? known: small, large)
         5:6 unknown key 'att' (did you mean 'at'? known: at)
