@@ -513,6 +513,8 @@ impl<'a> Run<'a> {
         });
         let writes = self.controller.gate.writes();
         let requests = self.controller.requests.load(Ordering::Relaxed);
+        // Before the end of the controller breaks what it had open.
+        let traffic = self.site.links.traffic();
         self.controller.stop();
         Outcome {
             scenario: self.scenario.name.clone(),
@@ -533,7 +535,7 @@ impl<'a> Run<'a> {
             chronicle: self.site.chronicle,
             writes: writes + self.site.served.writes(),
             requests: requests + self.site.served.requests(),
-            traffic: self.site.links.traffic(),
+            traffic,
             faults: self.injector.counts(),
             injected: self.injector.injected(),
             plan: self.injector.plan().clone(),
