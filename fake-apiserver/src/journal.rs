@@ -14,6 +14,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use fake_apiserver_store::{Expect, Store};
@@ -25,6 +26,9 @@ use crate::registry::Registry;
 
 /// Lines of history that are no reason for a snapshot, however few objects there are.
 const HISTORY_MIN: usize = 1000;
+
+/// The mode of a new journal: it holds Secrets.
+const PRIVATE: u32 = 0o600;
 
 /// Why a journal cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +76,7 @@ impl Journal {
             .truncate(false)
             .read(true)
             .write(true)
+            .mode(PRIVATE)
             .open(path)
             .map_err(failed)?;
         let (lines, end) = replay(path, &file, registry, store)?;
@@ -201,7 +206,13 @@ fn snapshot(path: &Path, registry: &Registry, store: &mut Store<Item>) -> std::i
     }
     lines.sort();
     let draft = path.with_extension("draft");
-    let mut file = File::create(&draft)?;
+    let mut options = OpenOptions::new();
+    options
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(PRIVATE);
+    let mut file = options.open(&draft)?;
     let mut text = String::new();
     for (_, line) in &lines {
         text.push_str(line);

@@ -105,8 +105,14 @@ pub(super) fn violations(machine: &Machine, namespace: &str, pod: &Value) -> Vec
 
 fn bounds(entry: &Value, amount: impl Fn(&str, &str) -> Option<i128>, problems: &mut Vec<String>) {
     let kind = entry["type"].as_str().unwrap_or_default();
-    let show = |amount: i128| {
-        let text = format!("{amount}m");
+    // in the family of suffixes that the bound uses
+    let show = |amount: i128, like: &str| {
+        let kibi = 1024 * 1000;
+        let text = if like.ends_with('i') && amount % kibi == 0 {
+            format!("{}Ki", amount / kibi)
+        } else {
+            format!("{amount}m")
+        };
         quantity::canonical(&text).unwrap_or(text)
     };
     for (bound, section, word) in [("min", "requests", "request"), ("max", "limits", "limit")] {
@@ -121,7 +127,7 @@ fn bounds(entry: &Value, amount: impl Fn(&str, &str) -> Option<i128>, problems: 
             match amount(section, name) {
                 None => problems.push(format!("{prefix}.  No {word} is specified")),
                 Some(own) if (bound == "min" && own < edge) || (bound == "max" && own > edge) => {
-                    problems.push(format!("{prefix}, but {word} is {}", show(own)));
+                    problems.push(format!("{prefix}, but {word} is {}", show(own, &text)));
                 }
                 Some(_) => {}
             }

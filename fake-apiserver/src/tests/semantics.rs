@@ -215,3 +215,35 @@ async fn components_learn_which_of_their_resources_changed() {
     assert_eq!(touched(before), Some(both));
     assert_eq!(touched(server.revision()), Some(Vec::new()));
 }
+
+#[tokio::test(start_paused = true)]
+async fn limit_ranges_fill_in_and_bound_what_containers_ask_for() {
+    let server = server();
+    let range = json!({
+        "metadata": {"name": "range"},
+        "spec": {"limits": [{
+            "type": "Container", "max": {"cpu": "2"}, "min": {"memory": "16Mi"},
+            "default": {"cpu": "500m"}, "defaultRequest": {"cpu": "100m"},
+        }]},
+    });
+    let path = "/api/v1/namespaces/default/limitranges";
+    post(&server, path, range).await.ok();
+    let ask = |resources: Value| {
+        let mut body = pod("p");
+        body["spec"]["containers"][0]["resources"] = resources;
+        body
+    };
+    let made = post(&server, PODS, ask(json!({}))).await.ok();
+    assert_eq!(
+        made["spec"]["containers"][0]["resources"],
+        json!({"limits": {"cpu": "500m"}, "requests": {"cpu": "100m", "memory": "16Mi"}})
+    );
+    let too_much = ask(json!({"limits": {"cpu": "3"}, "requests": {"memory": "1Mi"}}));
+    let refused = post(&server, PODS, too_much).await;
+    assert_eq!(refused.code, 403);
+    assert_eq!(
+        refused.message(),
+        "pods \"p\" is forbidden: [minimum memory usage per Container is 16Mi, but request is \
+         1Mi, maximum cpu usage per Container is 2, but limit is 3]"
+    );
+}
