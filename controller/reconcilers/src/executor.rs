@@ -238,6 +238,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "one object and what it becomes")]
     fn a_claim_carries_its_pools_template_and_its_own_requirements() {
         let pool: NodePool = serde_json::from_value(json!({
             "apiVersion": "karpenter.sh/v1", "kind": "NodePool",

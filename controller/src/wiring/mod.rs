@@ -40,11 +40,7 @@ impl Drop for Tasks {
     }
 }
 
-pub(crate) async fn run(
-    config: Config,
-    ports: Ports,
-    mut process: Process,
-) -> anyhow::Result<()> {
+pub(crate) async fn run(config: Config, ports: Ports, mut process: Process) -> anyhow::Result<()> {
     let shutdown = Shutdown::new();
     let metrics = process.registry.take().unwrap_or_default();
     let health = Health::new();

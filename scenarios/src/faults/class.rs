@@ -177,6 +177,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn names_and_namespaces_do_not_matter() {
         let claims = "/apis/karpenter.sh/v1/nodeclaims";
         let pods = "/api/v1/namespaces/default/pods";

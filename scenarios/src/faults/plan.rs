@@ -273,9 +273,11 @@ impl FaultPlan {
         }
         let rules = self.rules.iter().map(|rule| {
             let place = rule.target.map(|target| format!(" at {}", target.as_str()));
-            let amount = (rule.amount > Duration::ZERO)
-                .then(|| format!(" up to {}", text(rule.amount)))
-                .unwrap_or_default();
+            let amount = if rule.amount > Duration::ZERO {
+                format!(" up to {}", text(rule.amount))
+            } else {
+                String::default()
+            };
             format!(
                 "{}{} {}.{} %{amount}",
                 rule.kind,

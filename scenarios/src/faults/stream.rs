@@ -135,6 +135,8 @@ impl http_body::Body for FaultyStream {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use http_body_util::{BodyExt, StreamBody};
 
     use super::super::plan::FaultPlan;
@@ -169,12 +171,12 @@ mod tests {
                     injector.stop();
                 }
                 let Some(frame) = body.frame().await else {
-                    text.push_str(&format!("end@{}", clock.elapsed().as_secs()));
+                    write!(text, "end@{}", clock.elapsed().as_secs()).expect("a string");
                     return text;
                 };
                 let data = frame.expect("a frame").into_data().expect("data");
                 let word = String::from_utf8_lossy(&data).into_owned();
-                text.push_str(&format!("{word}@{} ", clock.elapsed().as_secs()));
+                write!(text, "{word}@{} ", clock.elapsed().as_secs()).expect("a string");
             }
         })
     }

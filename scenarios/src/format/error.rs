@@ -26,7 +26,7 @@ pub struct FormatError {
     /// What to do.
     pub help: Option<Box<str>>,
     /// Other mistakes of the same files, in the order of the text.
-    pub more: Vec<FormatError>,
+    pub more: Vec<Self>,
 }
 
 impl FormatError {

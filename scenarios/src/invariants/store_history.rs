@@ -1,6 +1,6 @@
 //! The store's history is one that an API server may have.
 
-use fake_apiserver_components::api::Change;
+use crate::world::facts::Change;
 use serde_json::Value;
 
 use super::{Findings, History, Invariant, When};
@@ -41,7 +41,10 @@ fn check(_: &Observation<'_>, history: &History) -> Findings {
 
 fn wrong_with(change: &Seen) -> Option<&'static str> {
     let now = &change.object.value()["metadata"];
-    let before = change.before.as_ref().map(|object| object.value());
+    let before = change
+        .before
+        .as_ref()
+        .map(crate::world::facts::Object::value);
     match (change.change, before) {
         (Change::Added, Some(_)) => return Some("was created although it existed"),
         (Change::Modified | Change::Deleted, None) => return Some("changed without existing"),

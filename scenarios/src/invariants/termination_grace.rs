@@ -1,6 +1,6 @@
 //! Pods are deleted against their budgets only when their node's grace ends.
 
-use fake_arm_cloud::VmState;
+use crate::world::facts::VmState;
 use jiff::SignedDuration;
 
 use super::{Findings, History, Invariant, When};

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use fake_apiserver_components::api::{Change, Object, Resource};
+use crate::world::facts::{Change, Object, Resource};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 

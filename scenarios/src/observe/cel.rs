@@ -188,7 +188,7 @@ mod tests {
         ] {
             let cel = Cel::compile(text).expect(text);
             world.observed(|observation| {
-                assert_eq!(value(&cel, observation), Ok(expected), "{text}")
+                assert_eq!(value(&cel, observation), Ok(expected), "{text}");
             });
         }
         let cel = Cel::compile("nodes.map(n, n.name)").expect("valid");

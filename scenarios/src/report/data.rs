@@ -205,11 +205,10 @@ impl Data {
 }
 
 fn broken(outcome: &Outcome, first: Symptom, reproduce: &str) -> Broken {
-    let happenings = outcome.chronicle.happenings().iter();
+    let mut happenings = outcome.chronicle.happenings().iter();
     let event = first.at.and_then(|at| {
         happenings
-            .filter(|it| millis(it.at) <= at && it.kind != Kind::Verdict)
-            .next_back()
+            .rfind(|it| millis(it.at) <= at && it.kind != Kind::Verdict)
             .map(|it| format!("{} {}", it.kind.as_str(), it.text))
     });
     Broken {

@@ -110,7 +110,7 @@ fn faults(plan: &FaultPlan, until: Duration) -> Value {
 fn rule(rule: &Rule) -> Value {
     let mut entry = Map::new();
     entry.insert("kind".to_owned(), json!(rule.kind.as_str()));
-    if rule.per_mille % 10 == 0 {
+    if rule.per_mille.is_multiple_of(10) {
         entry.insert("percent".to_owned(), json!(rule.per_mille / 10));
     } else {
         entry.insert("perMille".to_owned(), json!(rule.per_mille));

@@ -71,11 +71,11 @@ fn after(out: &mut String, value: &Value, indent: usize) {
     let short = indent + line.len() < WIDTH / 2 || simple(value);
     let fits = indent + line.len() < WIDTH;
     match value {
-        Value::Object(entries) if !entries.is_empty() && !(short || fits && flat(value)) => {
+        Value::Object(entries) if !(entries.is_empty() || short || fits && flat(value)) => {
             out.push('\n');
             block_map(out, entries, indent + 2);
         }
-        Value::Array(items) if !items.is_empty() && !(short || fits && flat(value)) => {
+        Value::Array(items) if !(items.is_empty() || short || fits && flat(value)) => {
             out.push('\n');
             for item in items {
                 element(out, item, indent + 2);

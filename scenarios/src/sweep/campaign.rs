@@ -353,10 +353,8 @@ impl Digest {
 /// The last thing that happened before a symptom showed.
 fn event(outcome: &Outcome, symptom: &Symptom) -> Option<String> {
     let at = std::time::Duration::from_millis(symptom.at?);
-    let happenings = outcome.chronicle.happenings().iter();
-    let last = happenings
-        .filter(|it| it.at <= at && it.kind != Kind::Verdict)
-        .next_back()?;
+    let mut happenings = outcome.chronicle.happenings().iter();
+    let last = happenings.rfind(|it| it.at <= at && it.kind != Kind::Verdict)?;
     Some(format!(
         "{} {} {}",
         stamp(last.at),

@@ -1,4 +1,4 @@
-//! What a campaign found: JSON that adds up over shards, JUnit, and text.
+//! What a campaign found: JSON that adds up over shards, `JUnit`, and text.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -284,7 +284,7 @@ impl Results {
         out
     }
 
-    /// As JUnit XML: one case per scenario.
+    /// As `JUnit` XML: one case per scenario.
     ///
     /// # Errors
     ///

@@ -16,6 +16,7 @@ pub mod bridge;
 pub mod client;
 pub mod controller;
 pub mod discrete;
+pub mod facts;
 pub mod hooks;
 pub mod live;
 mod metrics;

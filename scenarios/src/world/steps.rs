@@ -144,28 +144,12 @@ pub(crate) async fn carry_out(
             .with_cloud(|cloud, _| cloud.set_capacity(pool))
             .map_err(|error| error.to_string()),
         Action::SetQuota(change) => {
-            let kind = match change.scope.as_str() {
-                "regional" => QuotaKind::Regional,
-                "lowPriority" => QuotaKind::LowPriority,
-                family => QuotaKind::Family(family.to_owned()),
-            };
+            let kind = quota_kind(&change.scope);
             site.arm
                 .with_cloud(|cloud, _| cloud.set_quota(&kind, change.limit))
                 .map_err(|error| error.to_string())
         }
-        Action::EvictVm(vms) => {
-            let wanted = Vms {
-                capacity_type: Some("spot".to_owned()),
-                ..vms.clone()
-            };
-            let chosen = choose(site, &wanted)?;
-            for vm in chosen {
-                site.arm
-                    .with_cloud(|cloud, now| cloud.evict(now, &vm.name))
-                    .map_err(|error| error.to_string())?;
-            }
-            Ok(())
-        }
+        Action::EvictVm(vms) => evict_vms(site, vms),
         Action::DeleteVm(vms) => {
             for vm in choose(site, vms)? {
                 delete_vm(site, &vm)?;
@@ -200,6 +184,27 @@ pub(crate) async fn carry_out(
         | Action::CorruptBootstrap(_)
         | Action::WaitUntil { .. } => Ok(()),
     }
+}
+
+fn quota_kind(scope: &str) -> QuotaKind {
+    match scope {
+        "regional" => QuotaKind::Regional,
+        "lowPriority" => QuotaKind::LowPriority,
+        family => QuotaKind::Family(family.to_owned()),
+    }
+}
+
+fn evict_vms(site: &mut Site, vms: &Vms) -> Result<(), StepError> {
+    let wanted = Vms {
+        capacity_type: Some("spot".to_owned()),
+        ..vms.clone()
+    };
+    for vm in choose(site, &wanted)? {
+        site.arm
+            .with_cloud(|cloud, now| cloud.evict(now, &vm.name))
+            .map_err(|error| error.to_string())?;
+    }
+    Ok(())
 }
 
 /// Oldest first, by name where equally old.

@@ -8,6 +8,18 @@ const LINES_MAX: usize = 550;
 /// Longer files, with the reason.
 const LONG_FILES: &[(&str, &str)] = &[
     (
+        "controller/core/src/scheduling/solve.rs",
+        "one loop and the state it owns; the pass that lowers prices moves out of it next",
+    ),
+    (
+        "controller/core/src/scheduling/tests/pinned.rs",
+        "a list of fixtures, one per numbered behaviour",
+    ),
+    (
+        "controller/core/src/scheduling/topology/state.rs",
+        "counts and the three rules that read them",
+    ),
+    (
         "fake-apiserver/src/auth/bootstrap.rs",
         "a table of the default roles",
     ),

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use controller_api::labels;
-use controller_core::mutants::{self, Mutant};
 use controller_core::model::{CapacityType, InstanceType, NodeClaimName, Offering};
+use controller_core::mutants::{self, Mutant};
 use controller_core::requirements::{Operator, Requirements};
 use controller_ports::{CreateError, Instance, LaunchRequest, ProviderError};
 use http::Method;

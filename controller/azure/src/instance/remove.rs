@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use controller_core::mutants::{self, Mutant};
 use controller_core::model::{NodeClaimName, ProviderId};
+use controller_core::mutants::{self, Mutant};
 use controller_ports::{Orphan, ProviderError};
 use http::Method;
 use jiff::Timestamp;

@@ -372,8 +372,14 @@ mod tests {
         let left: [(&[&str], f64); 1] = [(&["nodes", "a"], 0.0)];
         metrics.replace(Name::NodePoolsUsage, ("nodepool", "a"), &left);
         assert_eq!(metrics.value(Name::NodePoolsUsage, &["cpu", "a"]), None);
-        assert_eq!(metrics.value(Name::NodePoolsUsage, &["nodes", "a"]), Some(0.0));
-        assert_eq!(metrics.value(Name::NodePoolsUsage, &["cpu", "b"]), Some(2.0));
+        assert_eq!(
+            metrics.value(Name::NodePoolsUsage, &["nodes", "a"]),
+            Some(0.0)
+        );
+        assert_eq!(
+            metrics.value(Name::NodePoolsUsage, &["cpu", "b"]),
+            Some(2.0)
+        );
     }
 
     #[test]

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use controller_core::mutants::{self, Mutant};
 use controller_core::lifecycle::{DrainStep, ForcedDelete, drain as plan_drain};
 use controller_core::model::{NodeName, PodKey};
+use controller_core::mutants::{self, Mutant};
 use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, ObjectReference, Pod};

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use controller_api::conditions::Conditioned;
 use controller_api::karpenter::v1::NodeClaim;
-use controller_core::mutants::{self, Mutant};
 use controller_core::model::NodeClaimName;
+use controller_core::mutants::{self, Mutant};
 use controller_ports::{Instance, ProviderError};
 use jiff::Timestamp;
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use controller_api::conditions::Conditioned;
 use controller_api::karpenter::v1::NodeClaim;
 use controller_api::labels;
-use controller_core::mutants::{self, Mutant};
 use controller_core::model::{NodeClaimName, ProviderId};
+use controller_core::mutants::{self, Mutant};
 use controller_ports::ProviderError;
 use serde_json::json;
 

@@ -11,7 +11,7 @@ use crate::format::raw::optional;
 pub(crate) fn azure(generator: &mut SchemaGenerator) -> Schema {
     let capacity = capacity(generator);
     let system_pool = system_pool(generator);
-    optional(json_schema!({
+    optional(&json_schema!({
         "type": "object",
         "additionalProperties": false,
         "properties": {
@@ -85,12 +85,12 @@ pub(crate) fn capacity(_: &mut SchemaGenerator) -> Schema {
 
 /// The same where it may be absent.
 pub(crate) fn optional_capacity(generator: &mut SchemaGenerator) -> Schema {
-    optional(capacity(generator))
+    optional(&capacity(generator))
 }
 
 /// `systemPool`.
 pub(crate) fn system_pool(_: &mut SchemaGenerator) -> Schema {
-    optional(json_schema!({
+    optional(&json_schema!({
         "type": "object",
         "additionalProperties": false,
         "properties": {

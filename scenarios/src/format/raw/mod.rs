@@ -48,7 +48,7 @@ impl JsonSchema for Span {
 }
 
 /// The same, or nothing.
-fn optional(schema: Schema) -> Schema {
+fn optional(schema: &Schema) -> Schema {
     json_schema!({"anyOf": [schema, {"type": "null"}]})
 }
 

@@ -142,7 +142,7 @@ pub(crate) struct RawPods {
 pub(crate) struct RawNodes {
     /// Of this NodePool; absent: of any.
     pub(crate) pool: Option<String>,
-    /// For example Standard_D4s_v5.
+    /// For example `Standard_D4s_v5`.
     pub(crate) size: Option<String>,
     /// For example westeurope-1.
     pub(crate) zone: Option<String>,
@@ -156,7 +156,7 @@ pub(crate) struct RawNodes {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct RawPool {
-    /// For example Standard_D4as_v5, or * for every size.
+    /// For example `Standard_D4as_v5`, or * for every size.
     pub(crate) size: String,
     /// Absent: all zones.
     pub(crate) zone: Option<String>,
@@ -185,7 +185,7 @@ pub(crate) struct RawOutage {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(crate) struct RawVms {
-    /// For example Standard_D4s_v5.
+    /// For example `Standard_D4s_v5`.
     pub(crate) size: Option<String>,
     /// For example westeurope-1.
     pub(crate) zone: Option<String>,

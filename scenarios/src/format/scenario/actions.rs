@@ -148,10 +148,10 @@ impl Reader<'_> {
         Ok(())
     }
 
-    pub(super) fn timeline(&self, raw: Vec<RawStep>) -> Result<Vec<Step>, FormatError> {
+    pub(super) fn timeline(&self, raw: &[RawStep]) -> Result<Vec<Step>, FormatError> {
         let mut steps: Vec<Step> = Vec::new();
         let mut wrong = Vec::new();
-        for (index, entry) in raw.into_iter().enumerate() {
+        for (index, entry) in raw.iter().enumerate() {
             let path = format!("timeline[{index}]");
             match self.step(entry, path, steps.last()) {
                 Ok(several) => steps.extend(several),
@@ -174,7 +174,7 @@ impl Reader<'_> {
     /// One entry of the timeline; what lasts for a while is two steps.
     fn step(
         &self,
-        entry: RawStep,
+        entry: &RawStep,
         path: String,
         last: Option<&Step>,
     ) -> Result<Vec<Step>, FormatError> {
@@ -217,14 +217,14 @@ impl Reader<'_> {
     /// What happens, and what ends it after a while.
     fn action(
         &self,
-        raw: RawStep,
+        raw: &RawStep,
         path: &str,
     ) -> Result<(Action, Option<(Duration, Action)>), FormatError> {
-        let mut actions = self.object_actions(&raw, path)?;
-        self.cluster_actions(&raw, path, &mut actions)?;
+        let mut actions = self.object_actions(raw, path)?;
+        self.cluster_actions(raw, path, &mut actions)?;
         let mut end = None;
-        self.cloud_actions(&raw, path, &mut actions, &mut end)?;
-        self.process_actions(&raw, path, &mut actions, &mut end)?;
+        self.cloud_actions(raw, path, &mut actions, &mut end)?;
+        self.process_actions(raw, path, &mut actions, &mut end)?;
         let count = actions.len();
         match (actions.pop(), count) {
             (Some(action), 1) => Ok((action, end)),

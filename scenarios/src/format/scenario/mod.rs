@@ -384,9 +384,13 @@ pub struct Scenario {
 impl Scenario {
     /// Arguments of `nap sim` that choose this case of the file; each begins with a space.
     pub fn parameters(&self) -> String {
-        let set = self.set.iter();
-        set.map(|(name, value)| format!(" --set '{name}={value}'"))
-            .collect()
+        let mut text = String::new();
+        for (name, value) in &self.set {
+            for part in [" --set '", name, "=", value, "'"] {
+                text.push_str(part);
+            }
+        }
+        text
     }
 
     /// What the load does with this seed, in the order of time.

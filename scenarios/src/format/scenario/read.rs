@@ -139,7 +139,7 @@ fn read(
         folder,
         values: combination.values.clone(),
     };
-    reader.scenario(raw, combination)
+    reader.scenario(&raw, combination)
 }
 
 fn only(cases: Vec<Scenario>) -> Result<Scenario, FormatError> {
@@ -224,7 +224,7 @@ impl Reader<'_> {
         })
     }
 
-    fn scenario(self, raw: RawScenario, combination: Combination) -> Result<Scenario, FormatError> {
+    fn scenario(self, raw: &RawScenario, combination: Combination) -> Result<Scenario, FormatError> {
         let mut wrong = Vec::new();
         let proves = noted(self.proves(), &mut wrong);
         let name = format!("{}{}", raw.name, combination.suffix);
@@ -232,7 +232,7 @@ impl Reader<'_> {
         let epoch = noted(self.epoch(raw.epoch.as_deref()), &mut wrong);
         let cloud = noted(self.cloud(&raw), &mut wrong);
         let manifests = noted(self.manifests(&raw.manifests, "manifests"), &mut wrong);
-        let timeline = noted(self.timeline(raw.timeline), &mut wrong).unwrap_or_default();
+        let timeline = noted(self.timeline(&raw.timeline), &mut wrong).unwrap_or_default();
         let last = timeline.iter().map(|step| step.latest).max();
         let horizon = noted(
             self.horizon(raw.horizon.as_ref(), &raw.expect, last.unwrap_or_default()),

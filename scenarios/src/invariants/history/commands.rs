@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use fake_apiserver_components::api::Change;
-use fake_arm_cloud::VmView;
+use crate::world::facts::Change;
+use crate::world::facts::VmView;
 use jiff::Timestamp;
 
 use super::{Priced, Replacement, age, newly_disrupted};

@@ -10,8 +10,8 @@ mod waiting;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use fake_apiserver_components::api::{Change, Object};
-use fake_arm_cloud::{QuotaView, VmView};
+use crate::world::facts::{Change, Object};
+use crate::world::facts::{QuotaView, VmView};
 use jiff::Timestamp;
 use serde_json::Value;
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fake_apiserver_components::api::Change;
+use crate::world::facts::Change;
 use jiff::Timestamp;
 use serde_json::Value;
 

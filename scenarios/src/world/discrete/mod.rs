@@ -19,6 +19,7 @@ use thread::Join;
 pub(super) use thread::stage;
 
 /// How to run.
+#[expect(clippy::struct_excessive_bools, reason = "independent switches")]
 #[derive(Clone, Debug)]
 pub struct RunOptions {
     /// Where, unless the caller says it.

@@ -231,7 +231,7 @@ pub struct Traffic {
 /// (`TCP_USER_TIMEOUT` of the controller's sockets).
 pub const GIVE_UP: Duration = Duration::from_secs(30);
 /// A silent connection is probed after [`GIVE_UP`] (`SO_KEEPALIVE`), and given up as long after.
-pub const GIVE_UP_SILENT: Duration = Duration::from_secs(60);
+pub const GIVE_UP_SILENT: Duration = Duration::from_mins(1);
 
 /// A connection that obeys the state of its link.
 pub(crate) trait Obeys: fmt::Debug + Send + Sync {

@@ -73,6 +73,7 @@ impl fmt::Debug for Shared {
     }
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "independent switches")]
 struct State {
     condition: Condition,
     /// Whether it counts as broken.
@@ -90,6 +91,7 @@ struct State {
     ends: u8,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "independent switches")]
 struct Lane {
     queue: VecDeque<Segment>,
     queued: usize,

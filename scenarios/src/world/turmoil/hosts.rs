@@ -47,6 +47,7 @@ impl Inbox {
     }
 
     /// The host's software: starts what it is given, for ever.
+    #[expect(clippy::infinite_loop, reason = "the type is turmoil's")]
     async fn run(self) -> turmoil::Result {
         loop {
             let next = lock(&self.0.0).pop_front();

@@ -7,10 +7,6 @@ use clap::Args;
 use crate::commands::Output;
 
 #[derive(Debug, Args)]
-#[cfg_attr(
-    not(feature = "mutants"),
-    expect(dead_code, reason = "only builds with mutants read them")
-)]
 pub(crate) struct Arguments {
     /// Scenario files; default: the whole catalogue
     files: Vec<PathBuf>,

@@ -31,7 +31,7 @@ impl Draw {
             return value;
         }
         let reach = u128::from(value) * u128::from(percent) / 100;
-        let drawn = u128::from(self.0.next_u32()) * (2 * reach + 1) >> 32;
+        let drawn = (u128::from(self.0.next_u32()) * (2 * reach + 1)) >> 32;
         u64::try_from(u128::from(value) + drawn - reach).unwrap_or(value)
     }
 

@@ -61,7 +61,13 @@ fn arrivals_are_as_many_and_as_long_as_asked_for() {
                 let name = manifests[0].object["metadata"]["name"].to_string();
                 born.insert(name.replace('"', ""), step.at);
             }
-            Action::Delete(target) => lives.push((step.at - born[&target.name]).as_secs()),
+            Action::Delete(target) => {
+                let life = step
+                    .at
+                    .checked_sub(born[&target.name])
+                    .expect("born before it goes");
+                lives.push(life.as_secs());
+            }
             _ => {}
         }
     }
