@@ -169,7 +169,6 @@ mod tests {
         let value = json!({
             "name": "x",
             "horizon": "20m",
-            "list": ["1", "yes", "a b", "", 1, null],
             "manifests": [
                 {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a"}, "spec":
                     {"replicas": 2, "template": {"metadata": {"labels": {"a/b": "no"}}, "spec":
@@ -178,6 +177,7 @@ mod tests {
             ],
             "expect": [{"eventually": "pods.running == 10 && nodes.ready >= 1", "within": "3m"}],
             "empty": {},
+            "list": ["1", "yes", "a b", "", 1, null],
         });
         let text = document(value.as_object().expect("a map"));
         let back: Value = serde_saphyr::from_str(&text).expect("YAML");
@@ -185,7 +185,6 @@ mod tests {
         insta::assert_snapshot!(text, @r#"
         name: x
         horizon: 20m
-        list: ["1", "yes", "a b", "", 1, null]
         manifests:
           - apiVersion: apps/v1
             kind: Deployment
@@ -201,6 +200,7 @@ mod tests {
         expect:
           - {eventually: "pods.running == 10 && nodes.ready >= 1", within: 3m}
         empty: {}
+        list: ["1", "yes", "a b", "", 1, null]
         "#);
     }
 }

@@ -230,7 +230,7 @@ impl Reader<'_> {
         let name = format!("{}{}", raw.name, combination.suffix);
         noted(self.check_name(&name), &mut wrong);
         let epoch = noted(self.epoch(raw.epoch.as_deref()), &mut wrong);
-        let cloud = noted(self.cloud(&raw), &mut wrong);
+        let cloud = noted(self.cloud(raw), &mut wrong);
         let manifests = noted(self.manifests(&raw.manifests, "manifests"), &mut wrong);
         let timeline = noted(self.timeline(&raw.timeline), &mut wrong).unwrap_or_default();
         let last = timeline.iter().map(|step| step.latest).max();
