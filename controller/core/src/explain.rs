@@ -129,6 +129,122 @@ impl fmt::Display for Reason {
     }
 }
 
+/// The least that would have to change for a reason to go away.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Relaxation {
+    /// The pod tolerates the taint.
+    Tolerate {
+        /// The taint as `key=value:Effect`.
+        taint: Arc<str>,
+    },
+    /// The pod no longer asks for the label, or the pool offers what it asks for.
+    DropRequirement {
+        /// Label key.
+        key: Arc<str>,
+    },
+    /// The pool's limit is raised.
+    RaiseLimit {
+        /// Resource name.
+        resource: Arc<str>,
+    },
+    /// The pod asks for less.
+    RequestLess {
+        /// Resource name.
+        resource: Arc<str>,
+        /// By how much at least, in the resource's base unit.
+        by: i64,
+    },
+    /// Pods of `DaemonSets` ask for less on such nodes.
+    ShrinkDaemons,
+    /// The pool and its NodeClass become ready.
+    MakeReady,
+    /// The pod or the pool allows another zone or capacity type.
+    AllowOffering,
+    /// The pod's volumes are in a zone that it and the pool allow.
+    MoveVolume,
+    /// The pod gives up its host port.
+    DropHostPort,
+    /// The pod's constraint over the domains becomes a preference.
+    Prefer {
+        /// Topology key of the constraint.
+        topology_key: Arc<str>,
+    },
+    /// The pool's `minValues` is lowered.
+    LowerMinValues {
+        /// Label key.
+        key: Arc<str>,
+        /// To what is possible.
+        to: u32,
+    },
+    /// Nothing: what was refused is asked for again after a while.
+    Wait,
+}
+
+impl Reason {
+    /// What would make the reason go away; `None` where nothing is wrong.
+    pub fn relaxation(&self) -> Option<Relaxation> {
+        Some(match self {
+            Self::PoolTaintNotTolerated { taint } => Relaxation::Tolerate {
+                taint: Arc::clone(taint),
+            },
+            Self::PoolRequirementsIncompatible { key } | Self::SkuLabelMismatch { key } => {
+                Relaxation::DropRequirement {
+                    key: Arc::clone(key),
+                }
+            }
+            Self::PoolLimitExceeded { resource } => Relaxation::RaiseLimit {
+                resource: Arc::clone(resource),
+            },
+            Self::NodeClassNotReady => Relaxation::MakeReady,
+            Self::TooSmall { resource, short_by } => Relaxation::RequestLess {
+                resource: Arc::clone(resource),
+                by: *short_by,
+            },
+            Self::DaemonOverhead => Relaxation::ShrinkDaemons,
+            Self::MaxPods => Relaxation::RequestLess {
+                resource: crate::quantity::PODS.into(),
+                by: 1,
+            },
+            Self::ZoneExcluded => Relaxation::AllowOffering,
+            Self::VolumeZone => Relaxation::MoveVolume,
+            Self::HostPort => Relaxation::DropHostPort,
+            Self::Affinity { topology_key } | Self::Spread { topology_key } => Relaxation::Prefer {
+                topology_key: Arc::clone(topology_key),
+            },
+            Self::MinValues { key, have, .. } => Relaxation::LowerMinValues {
+                key: Arc::clone(key),
+                to: *have,
+            },
+            Self::RecentAllocationFailure | Self::RegistrationBackoff { .. } => Relaxation::Wait,
+            Self::Dominated | Self::Chosen => return None,
+        })
+    }
+}
+
+impl fmt::Display for Relaxation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tolerate { taint } => write!(f, "tolerate the taint {taint}"),
+            Self::DropRequirement { key } => write!(f, "drop the requirement on {key}"),
+            Self::RaiseLimit { resource } => write!(f, "raise the limit of {resource}"),
+            Self::RequestLess { resource, by } => {
+                let amount = crate::quantity::format(resource, *by);
+                write!(f, "request {amount} less of {resource}")
+            }
+            Self::ShrinkDaemons => f.write_str("let daemon sets request less"),
+            Self::MakeReady => f.write_str("make the pool and its node class ready"),
+            Self::AllowOffering => f.write_str("allow another zone or capacity type"),
+            Self::MoveVolume => f.write_str("move the volume to an allowed zone"),
+            Self::DropHostPort => f.write_str("give up the host port"),
+            Self::Prefer { topology_key } => {
+                write!(f, "make the constraint over {topology_key} a preference")
+            }
+            Self::LowerMinValues { key, to } => write!(f, "lower minValues of {key} to {to}"),
+            Self::Wait => f.write_str("wait until the offering is tried again"),
+        }
+    }
+}
+
 /// Why a pod (or every pod of its class) could not be placed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Explanation {

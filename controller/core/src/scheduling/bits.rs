@@ -135,6 +135,16 @@ impl Bits {
         None
     }
 
+    /// The elements that are in `other` too, in ascending order.
+    pub(crate) fn both<'b>(&'b self, other: &'b Self) -> impl Iterator<Item = usize> + 'b {
+        let mut from = 0;
+        std::iter::from_fn(move || {
+            let found = self.next_in(from, other)?;
+            from = found + 1;
+            Some(found)
+        })
+    }
+
     /// The elements in ascending order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = usize> {
         self.0.iter().enumerate().flat_map(|(index, &word)| {
@@ -190,6 +200,8 @@ mod tests {
             prop_assert_eq!(x.next_in(from, &y), next);
             prop_assert_eq!(x.next(from), a.range(from..).next().copied());
             prop_assert_eq!(x.last_before(from), a.range(..from).next_back().copied());
+            let both: Vec<usize> = a.intersection(&b).copied().collect();
+            prop_assert_eq!(x.both(&y).collect::<Vec<_>>(), both);
             let mut any = x.clone();
             any.and_any(&[&y, &Bits::default()]);
             prop_assert_eq!(any.iter().collect::<Vec<_>>(), x.and(&y).iter().collect::<Vec<_>>());

@@ -24,6 +24,7 @@ pub(crate) mod template;
 mod tests;
 mod topology;
 pub(crate) mod universe;
+mod verdicts;
 
 use std::collections::BTreeMap;
 
@@ -40,6 +41,7 @@ pub use placement::{
     MinValuesPolicy, NewClaim, Placement, PreferencePolicy, SchedulingInput, SchedulingOptions,
 };
 pub use reuse::CompiledCatalogs;
+pub use verdicts::{Verdict, verdicts};
 
 use crate::explain::Explanation;
 use crate::model::{NodeName, Pod, Price, Snapshot};

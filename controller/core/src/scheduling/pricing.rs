@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::bits::Bits;
 use super::claim::Claim;
 use super::class::{Footprint, FootprintId};
@@ -12,9 +14,11 @@ use super::template::plus;
 use super::universe::Amounts;
 use crate::model::Price;
 
-/// Claims looked at closely for one pod, from either end of those that could take it. More finds
-/// little: what is in the middle resembles its neighbours.
-const CANDIDATES_MAX: usize = 16;
+/// Claims that a pod is tried on, of those that it costs nothing: the tightest few differ little.
+const FREE_MAX: usize = 8;
+
+/// Claims whose price with one more pod is computed, from either end of those that may take it.
+const DEARER_MAX: usize = 48;
 
 /// Prices of one template's types under some requirements.
 #[derive(Debug)]
@@ -37,6 +41,8 @@ struct ClaimPrice {
     list: usize,
     price: Price,
     slack: Amounts,
+    /// The slack's share of the run's demand, in billionths.
+    share: i64,
 }
 
 /// Prices of all claims of a run.
@@ -122,7 +128,13 @@ impl Pricing {
                 free.remove(index);
             }
         }
-        let priced = ClaimPrice { list, price, slack };
+        let share = self.share(&slack);
+        let priced = ClaimPrice {
+            list,
+            price,
+            slack,
+            share,
+        };
         match self.claims.get_mut(index) {
             Some(known) => *known = priced,
             None => self.claims.push(priced),
@@ -151,15 +163,10 @@ impl Pricing {
             bits
         });
         let free = self.free[footprint].as_ref().expect("made above");
-        let mut found = Vec::new();
-        let mut from = 0;
-        while found.len() < CANDIDATES_MAX
-            && let Some(index) = free.next_in(from, mask)
-        {
-            from = index + 1;
-            found.push((self.share(&self.claims[index].slack), index));
+        let mut found = SmallVec::<[_; FREE_MAX]>::new();
+        for index in free.both(mask) {
+            keep_least(&mut found, FREE_MAX, (claims[index].share, index));
         }
-        found.sort_unstable();
         found.into_iter().map(|(_, index)| index).collect()
     }
 
@@ -171,16 +178,13 @@ impl Pricing {
         open: &[Claim],
         mask: &Bits,
     ) -> Vec<(Price, usize)> {
-        let mut candidates = Vec::new();
-        let mut from = 0;
-        while candidates.len() < CANDIDATES_MAX
-            && let Some(index) = mask.next(from)
-        {
-            from = index + 1;
-            candidates.push(index);
-        }
+        // The first of them have grown large, where a step up in size is small; the last ones
+        // resemble the pod.
+        let mut candidates: SmallVec<[usize; 2 * DEARER_MAX]> =
+            mask.iter().take(DEARER_MAX).collect();
+        let from = candidates.last().map_or(0, |last| last + 1);
         let mut until = open.len();
-        while candidates.len() < 2 * CANDIDATES_MAX
+        while candidates.len() < 2 * DEARER_MAX
             && let Some(index) = mask.last_before(until).filter(|&index| index >= from)
         {
             until = index;
@@ -217,4 +221,20 @@ impl Pricing {
         };
         i64::try_from(of(0) + of(1)).unwrap_or(i64::MAX)
     }
+}
+
+/// Adds to a sorted list that keeps its `most` least elements.
+fn keep_least<const N: usize>(
+    list: &mut SmallVec<[(i64, usize); N]>,
+    most: usize,
+    element: (i64, usize),
+) {
+    if list.len() == most {
+        if list.last().is_some_and(|last| *last <= element) {
+            return;
+        }
+        list.pop();
+    }
+    let position = list.partition_point(|other| *other < element);
+    list.insert(position, element);
 }

@@ -11,7 +11,7 @@ use super::compiled::ReqSet;
 use super::engine::Engine;
 use super::solve::Outcome;
 use super::template::plus;
-use super::universe::KeyId;
+use super::universe::{KeyId, ValueId};
 use crate::explain::{Explanation, Reason};
 use crate::quantity;
 use crate::taints;
@@ -46,30 +46,19 @@ fn explain_template(
     let limits = &outcome.limits[template];
     let footprint = engine.classes[class].footprint;
     let never = matches!(fresh(engine, footprint, template), Fresh::Never);
-    let compiled = engine.footprint(class);
     let from = &engine.templates[template];
     let pool = from.pool.name.clone();
     if explanation.pools.contains_key(&pool) {
         return;
     }
-    if let Some(taint) = taints::first_untolerated(&from.pool.taints, &compiled.tolerations) {
-        let reason = Reason::PoolTaintNotTolerated {
-            taint: taints::display(taint),
-        };
+    if let Some(reason) = pool_excludes(engine, class, template) {
         explanation.pools.insert(pool, reason);
-        return;
-    }
-    if let Some(key) = from.reqs.conflict(&compiled.full, &engine.universe) {
-        let key = Arc::clone(engine.universe.key_name(key));
-        explanation
-            .pools
-            .insert(pool, Reason::PoolRequirementsIncompatible { key });
         return;
     }
     let mut counts: BTreeMap<Reason, u32> = BTreeMap::new();
     let mut nearest: Option<(Nearness, usize, Reason)> = None;
     for index in 0..engine.catalogs[from.catalog].len() {
-        let (nearness, reason) = type_reason(engine, class, template, limits, index);
+        let (nearness, reason) = type_reason(engine, class, template, limits, (index, None));
         *counts.entry(reason.clone()).or_default() += 1;
         let closer = nearest.as_ref().is_none_or(|(best, other, _)| {
             let names = &engine.catalogs[from.catalog].types;
@@ -97,16 +86,34 @@ fn explain_template(
     explanation.types.insert(pool, counts);
 }
 
-/// How far a type came, and how much was missing there: smaller is nearer.
-type Nearness = (u8, i64);
+/// What keeps a pool from serving a class whatever the type.
+pub(crate) fn pool_excludes(
+    engine: &Engine<'_>,
+    class: ClassId,
+    template: usize,
+) -> Option<Reason> {
+    let compiled = engine.footprint(class);
+    let from = &engine.templates[template];
+    if let Some(taint) = taints::first_untolerated(&from.pool.taints, &compiled.tolerations) {
+        return Some(Reason::PoolTaintNotTolerated {
+            taint: taints::display(taint),
+        });
+    }
+    let key = from.reqs.conflict(&compiled.full, &engine.universe)?;
+    let key = Arc::clone(engine.universe.key_name(key));
+    Some(Reason::PoolRequirementsIncompatible { key })
+}
 
-/// The one reason that keeps a type from serving a pod of the class alone.
-fn type_reason(
+/// How far a type came, and how much was missing there: smaller is nearer.
+pub(crate) type Nearness = (u8, i64);
+
+/// The one reason that keeps a type, in a zone or in any, from serving a pod of the class alone.
+pub(crate) fn type_reason(
     engine: &Engine<'_>,
     class: ClassId,
     template: usize,
     limits: &Limits,
-    index: usize,
+    (index, zone): (usize, Option<ValueId>),
 ) -> (Nearness, Reason) {
     let compiled = engine.footprint(class);
     let from = &engine.templates[template];
@@ -128,7 +135,11 @@ fn type_reason(
     let mut listed = catalog
         .cells
         .iter()
-        .filter(|c| c.listed.get(index) && c.agrees(&reqs, universe));
+        .filter(|c| c.listed.get(index) && c.agrees(&reqs, universe))
+        .filter(|c| {
+            let of_cell = c.reqs.get(universe.zone);
+            zone.is_none() || of_cell.is_none_or(|req| req.has(zone))
+        });
     if listed.clone().next().is_none() {
         return ((7, 0), Reason::ZoneExcluded);
     }

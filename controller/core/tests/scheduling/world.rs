@@ -119,6 +119,35 @@ pub(crate) fn world(dice: &mut Dice) -> World {
     }
 }
 
+/// The world with an untainted host, or a large size that every pool allows and that is sold
+/// everywhere.
+pub(crate) fn with_more(world: &World, dice: &mut Dice) -> World {
+    let mut more = world.clone();
+    if dice.chance(50) {
+        more.hosts.push(Host {
+            size: dice.below(world.sizes.len()),
+            zone: dice.below(ZONES),
+            spot: dice.chance(50),
+            pool: 0,
+            taint: None,
+            pods: Vec::new(),
+        });
+        // The host must not use up the pool's limit: that is a loss, not a gain.
+        more.pools[0].cpu_limit = None;
+    } else {
+        let forms = (0..ZONES).flat_map(|zone| [(zone, true), (zone, false)]);
+        more.sizes.push(Size {
+            cpu: 16_000,
+            memory: 64,
+            offerings: forms.map(|(zone, spot)| (zone, spot, 99, true)).collect(),
+        });
+        for pool in &mut more.pools {
+            pool.sizes.push(world.sizes.len());
+        }
+    }
+    more
+}
+
 fn zone_name(zone: usize) -> String {
     format!("zone-{zone}")
 }

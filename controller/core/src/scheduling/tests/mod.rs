@@ -3,6 +3,7 @@
 mod basics;
 mod constraints;
 mod pinned;
+mod reasons;
 mod topology;
 
 use std::collections::BTreeSet;
