@@ -43,9 +43,9 @@ fn every_kind_of_request_fault_is_survived() {
 }
 
 #[test]
-fn nothing_works_until_faults_are_over_and_everything_afterwards() {
+fn little_works_until_faults_are_over_and_everything_afterwards() {
     let outcome = under(|plan| {
-        plan.rules.push(Rule::new(FaultKind::ResetBefore, 1000));
+        plan.rules.push(Rule::new(FaultKind::ResetBefore, 600));
         plan.until = Some(Duration::from_mins(12));
     });
     check(&outcome, FaultKind::ResetBefore);
