@@ -86,7 +86,10 @@ fn a_failed_expectation_exits_1_with_the_way_to_reproduce_it() {
         .expect("nap runs");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("reproduce: '") && said.contains("' sim '"), "{said}");
+    assert!(
+        said.contains("reproduce: '") && said.contains("' sim '"),
+        "{said}"
+    );
     assert!(said.contains("nodes == 1 (is 0)"), "{said}");
     let junit = std::fs::read_to_string(folder.path().join("junit.xml")).expect("written");
     assert!(junit.contains("failures=\"1\""), "{junit}");

@@ -224,7 +224,11 @@ impl Reader<'_> {
         })
     }
 
-    fn scenario(self, raw: &RawScenario, combination: Combination) -> Result<Scenario, FormatError> {
+    fn scenario(
+        self,
+        raw: &RawScenario,
+        combination: Combination,
+    ) -> Result<Scenario, FormatError> {
         let mut wrong = Vec::new();
         let proves = noted(self.proves(), &mut wrong);
         let name = format!("{}{}", raw.name, combination.suffix);
