@@ -8,10 +8,6 @@ const LINES_MAX: usize = 550;
 /// Longer files, with the reason.
 const LONG_FILES: &[(&str, &str)] = &[
     (
-        "controller/core/src/scheduling/solve.rs",
-        "one loop and the state it owns; the pass that lowers prices moves out of it next",
-    ),
-    (
         "controller/core/src/scheduling/tests/pinned.rs",
         "a list of fixtures, one per numbered behaviour",
     ),
