@@ -287,20 +287,11 @@ fn default_storage_class(machine: &Machine, claim: &mut Value) {
 
 /// A user cannot grant what they do not have.
 fn escalation(machine: &Machine, call: &Call<'_>, object: &Value) -> Result<()> {
-    use crate::auth::rbac::Wish;
+    use crate::auth::rbac::{Wish, strings};
 
     if call.user.has_group("system:masters") || !object["rules"].is_array() {
         return Ok(());
     }
-    let strings = |value: &Value| -> Vec<String> {
-        value
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .map(str::to_owned)
-            .collect()
-    };
     for rule in object["rules"].as_array().into_iter().flatten() {
         for verb in strings(&rule["verbs"]) {
             for group in strings(&rule["apiGroups"]) {

@@ -290,16 +290,13 @@ fn cluster_role_rules(role: &Value, store: &Store<Item>, space: SpaceId) -> Vec<
     rules
 }
 
+/// The texts of a list, as rules hold them.
+pub(crate) fn strings(value: &Value) -> Vec<String> {
+    let items = value.as_array().into_iter().flatten();
+    items.filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
 fn parse_rules(rules: &Value) -> Vec<Rule> {
-    let strings = |value: &Value| -> Vec<String> {
-        value
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .map(str::to_owned)
-            .collect()
-    };
     let rules = rules.as_array().into_iter().flatten();
     rules
         .map(|rule| Rule {
