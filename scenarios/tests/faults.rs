@@ -32,7 +32,7 @@ fn check(outcome: &Outcome, kind: FaultKind) {
 
 #[test]
 fn every_kind_of_request_fault_is_survived() {
-    for kind in FaultKind::REQUESTS {
+    for &kind in FaultKind::REQUESTS {
         // The controller reads the newest state or nothing: there is nothing to be stale.
         if kind == FaultKind::StaleRead {
             continue;

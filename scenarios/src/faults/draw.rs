@@ -198,7 +198,7 @@ impl Injector {
             return fate;
         }
         let mut random = self.plan.entropy.stream(&identity);
-        for kind in FaultKind::REQUESTS {
+        for &kind in FaultKind::REQUESTS {
             // Drawn whether or not the kind is on: the others stay what they are.
             let (chance, amount) = (random.next_u32() % 1000, random.next_u64());
             if !is_legal(class.verb, kind) {

@@ -55,19 +55,8 @@ impl FaultKind {
         Self::Failover,
     ];
 
-    /// Those that concern single requests.
-    pub const REQUESTS: [Self; 10] = [
-        Self::Latency,
-        Self::ServerError,
-        Self::Throttle,
-        Self::ResetBefore,
-        Self::ResetAfter,
-        Self::StaleRead,
-        Self::WatchCut,
-        Self::WatchDelay,
-        Self::Expired,
-        Self::SlowConsumer,
-    ];
+    /// Those that concern single requests: the first half of [`Self::ALL`].
+    pub const REQUESTS: &'static [Self] = Self::ALL.split_at(10).0;
 
     /// The name in scenarios, traces and reports.
     pub const fn as_str(self) -> &'static str {

@@ -147,7 +147,7 @@ mod tests {
             let rows = LEGAL.iter().filter(|row| row.verb == verb);
             assert_eq!(rows.count(), 1, "{verb:?}");
         }
-        for kind in FaultKind::REQUESTS {
+        for &kind in FaultKind::REQUESTS {
             assert!(Verb::ALL.iter().any(|verb| is_legal(*verb, kind)), "{kind}");
         }
         for row in LEGAL {

@@ -196,7 +196,7 @@ impl FaultPlan {
     pub fn swarm(seed: u64) -> Self {
         let mut plan = Self::none(seed);
         let options = plan.entropy.child("swarm");
-        for kind in FaultKind::REQUESTS {
+        for &kind in FaultKind::REQUESTS {
             let mut draw = Draw(options.stream(kind.as_str()));
             if draw.coin() {
                 plan.rules.extend(drawn_rule(kind, &mut draw));
