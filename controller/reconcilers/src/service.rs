@@ -7,7 +7,6 @@ use controller_operator::{Metrics as Registry, Recorder, Shutdown};
 use controller_ports::{CloudProvider, Ports, Spawner, TaskHandle};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use kube::Api;
 
 use crate::context::{Context, Parts};
 use crate::events::Events;
@@ -108,32 +107,29 @@ impl Reconcilers {
     }
 
     fn start_watches(&self, tasks: &mut Tasks, gate: &Arc<SyncGate>) {
-        let kube = &self.ctx.kube;
-        self.start_watch(tasks, gate, Api::all(kube.clone()), Namespaces);
-        self.start_watch(tasks, gate, Api::all(kube.clone()), Budgets);
-        self.start_watch(tasks, gate, Api::all(kube.clone()), DaemonSets);
-        let classes = Api::all_with(kube.clone(), &self.ctx.class_resource());
-        let entropy = self.deps.ports.entropy.child("reconcilers");
-        let (ctx, gate_of_classes) = (Arc::clone(&self.ctx), Arc::clone(gate));
-        tasks.spawn("watch-nodeclasses", async move {
-            watch(ctx, classes, Classes, gate_of_classes, entropy).await;
-        });
-        self.start_watch(tasks, gate, Api::all(kube.clone()), Pools);
-        self.start_watch(tasks, gate, Api::all(kube.clone()), Claims);
-        self.start_watch(tasks, gate, Api::all(kube.clone()), Nodes);
-        self.start_watch(tasks, gate, Api::all(kube.clone()), Pods);
+        self.start_watch(tasks, gate, &(), Namespaces);
+        self.start_watch(tasks, gate, &(), Budgets);
+        self.start_watch(tasks, gate, &(), DaemonSets);
+        self.start_watch(tasks, gate, &self.ctx.class_resource(), Classes);
+        self.start_watch(tasks, gate, &(), Pools);
+        self.start_watch(tasks, gate, &(), Claims);
+        self.start_watch(tasks, gate, &(), Nodes);
+        self.start_watch(tasks, gate, &(), Pods);
     }
 
-    fn start_watch<S>(&self, tasks: &mut Tasks, gate: &Arc<SyncGate>, api: Api<S::Object>, sink: S)
-    where
-        S: Sink + 'static,
-        S::Object: kube::Resource<DynamicType = ()>,
-    {
-        let name = format!("watch-{}", <S::Object as kube::Resource>::plural(&()));
+    fn start_watch<S: Sink + 'static>(
+        &self,
+        tasks: &mut Tasks,
+        gate: &Arc<SyncGate>,
+        resource: &<S::Object as kube::Resource>::DynamicType,
+        sink: S,
+    ) {
+        let plural = <S::Object as kube::Resource>::plural(resource);
+        let url = <S::Object as kube::Resource>::url_path(resource, None);
         let entropy = self.deps.ports.entropy.child("reconcilers");
         let (ctx, gate) = (Arc::clone(&self.ctx), Arc::clone(gate));
-        tasks.spawn(&name, async move {
-            watch(ctx, api, sink, gate, entropy).await;
+        tasks.spawn(&format!("watch-{plural}"), async move {
+            watch(ctx, url, sink, gate, entropy).await;
         });
     }
 

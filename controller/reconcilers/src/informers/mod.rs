@@ -1,34 +1,23 @@
 //! One watch per kind: each object is decoded once, fed to the mirror and the typed caches, and
 //! turned into work.
 
+mod known;
+mod reflector;
 mod sinks;
 
-use std::collections::BTreeSet;
-use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use controller_ports::Entropy;
-use futures::StreamExt;
 use futures::channel::oneshot;
 use futures::future::Shared;
-use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Api, ResourceExt};
-use rand_chacha::ChaCha8Rng;
 use serde::de::DeserializeOwned;
 
+use self::known::{Feed, Known};
+use self::reflector::Reflector;
 pub(crate) use self::sinks::{
     Budgets, Claims, Classes, DaemonSets, Namespaces, Nodes, Pods, Pools, Source, take_node,
 };
-use crate::backoff::Backoff;
 use crate::context::Context;
-use crate::error::{chain, code};
-
-/// Waits after a watch failed; the bounds of client-go's reflector.
-const BACKOFF: Backoff = Backoff {
-    first: Duration::from_millis(800),
-    max: Duration::from_secs(30),
-};
 
 /// Kinds that are watched.
 const KINDS: usize = 8;
@@ -68,7 +57,7 @@ impl SyncGate {
 /// What a kind does with its objects.
 pub(crate) trait Sink: Send {
     /// The kind's Rust type.
-    type Object: kube::Resource + Clone + DeserializeOwned + Debug + Send + 'static;
+    type Object: kube::Resource + DeserializeOwned;
 
     /// An object as it is now.
     fn apply(&mut self, ctx: &Context, object: Self::Object);
@@ -77,88 +66,34 @@ pub(crate) trait Sink: Send {
     fn delete(&mut self, ctx: &Context, namespace: &str, name: &str);
 }
 
-/// Watches a kind for ever.
+/// A kind's sink and what it works on.
+struct Decoder<S> {
+    ctx: Arc<Context>,
+    sink: S,
+}
+
+impl<S: Sink> Feed for Decoder<S> {
+    fn apply(&mut self, object: &str) -> serde_json::Result<()> {
+        self.sink.apply(&self.ctx, serde_json::from_str(object)?);
+        Ok(())
+    }
+
+    fn delete(&mut self, namespace: &str, name: &str) {
+        self.sink.delete(&self.ctx, namespace, name);
+    }
+}
+
+/// Watches the collection at `url` for ever.
 pub(crate) async fn watch<S: Sink>(
     ctx: Arc<Context>,
-    api: Api<S::Object>,
-    mut sink: S,
+    url: String,
+    sink: S,
     gate: Arc<SyncGate>,
     entropy: Entropy,
-) -> !
-where
-    <S::Object as kube::Resource>::DynamicType: Clone,
-{
-    let mut random: ChaCha8Rng = entropy.child("watch").stream(api.resource_url());
-    let mut known = Known::default();
-    let mut gate = Some(gate);
-    let mut failures = 0;
-    loop {
-        let mut events = watcher(api.clone(), watcher::Config::default()).boxed();
-        while let Some(event) = events.next().await {
-            let error = match event {
-                Ok(event) => {
-                    failures = 0;
-                    let is_listed = matches!(event, Event::InitDone);
-                    known.take(&ctx, &mut sink, event);
-                    if is_listed && let Some(gate) = gate.take() {
-                        gate.listed();
-                    }
-                    continue;
-                }
-                Err(error) => error,
-            };
-            failures += 1;
-            let wait = BACKOFF.wait(failures, &mut random);
-            tracing::warn!(
-                url = api.resource_url(), error = %chain(&error), failures, "watch failed"
-            );
-            ctx.clock.sleep(wait).await;
-            // A watch that starts with 410 would be started from the same version for ever.
-            if matches!(&error, watcher::Error::WatchStartFailed(error) if code(error) == Some(410))
-            {
-                break;
-            }
-        }
-    }
-}
-
-/// Names known of a kind, to tell after a new list what is gone.
-#[derive(Debug, Default)]
-struct Known {
-    names: BTreeSet<(String, String)>,
-    listing: Option<BTreeSet<(String, String)>>,
-}
-
-impl Known {
-    fn take<S: Sink>(&mut self, ctx: &Context, sink: &mut S, event: Event<S::Object>) {
-        match event {
-            Event::Init => self.listing = Some(BTreeSet::new()),
-            Event::InitApply(object) => {
-                let key = key_of(&object);
-                self.names.insert(key.clone());
-                self.listing.get_or_insert_default().insert(key);
-                sink.apply(ctx, object);
-            }
-            Event::InitDone => {
-                let listed = self.listing.take().unwrap_or_default();
-                for (namespace, name) in self.names.difference(&listed) {
-                    sink.delete(ctx, namespace, name);
-                }
-                self.names = listed;
-            }
-            Event::Apply(object) => {
-                self.names.insert(key_of(&object));
-                sink.apply(ctx, object);
-            }
-            Event::Delete(object) => {
-                let key = key_of(&object);
-                sink.delete(ctx, &key.0, &key.1);
-                self.names.remove(&key);
-            }
-        }
-    }
-}
-
-fn key_of<K: ResourceExt>(object: &K) -> (String, String) {
-    (object.namespace().unwrap_or_default(), object.name_any())
+) -> ! {
+    let (kube, clock) = (ctx.kube.clone(), Arc::clone(&ctx.clock));
+    let mut feed = Decoder { ctx, sink };
+    Reflector::new(kube, clock, url, &entropy)
+        .run(Known::new(&mut feed), || gate.listed())
+        .await
 }
