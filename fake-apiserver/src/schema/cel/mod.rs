@@ -4,6 +4,8 @@
 //! field names, correlation with the old object and ratcheting are here
 //! (`kubernetes/kubernetes staging/src/k8s.io/apiextensions-apiserver/pkg/apiserver/schema/cel`).
 
+mod patterns;
+
 use std::sync::Arc;
 
 use kube_cel::KubeCelExt as _;
@@ -85,8 +87,10 @@ impl std::fmt::Debug for Environment {
 impl Environment {
     pub(crate) fn new() -> Self {
         let compile = |source| Program::compile(source).expect("a constant expression");
+        let mut base = Context::default().with_all();
+        patterns::register(&mut base);
         Self {
-            base: Context::default().with_all(),
+            base,
             timestamp: compile("timestamp(text)"),
             duration: compile("duration(text)"),
         }
