@@ -1,10 +1,16 @@
 //! An AKSNodeClass as this provider reads it.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
 use controller_api::azure::v1beta1::NodeImage;
 use controller_api::conditions::Conditioned;
 use controller_api::{AKSNodeClass, AKSNodeClassSpec};
+use controller_core::model::NodeClassName;
 use controller_ports::NodeClass;
+use serde_json::Value;
 
+use crate::arm::lock;
 use crate::imagefamily::Family;
 use crate::options::Network;
 
@@ -12,6 +18,32 @@ use crate::options::Network;
 #[derive(Clone, Debug)]
 pub(crate) struct Class {
     pub(crate) object: AKSNodeClass,
+}
+
+/// Decoded classes kept: clusters have a handful.
+const CLASSES_MAX: usize = 64;
+
+/// Decoded NodeClasses by name; each is decoded once per version.
+#[derive(Debug, Default)]
+pub(crate) struct Classes(Mutex<BTreeMap<NodeClassName, (Arc<Value>, Arc<Class>)>>);
+
+impl Classes {
+    /// [`Class::parse`], or what it gave for the same object before.
+    pub(crate) fn parse(&self, class: &NodeClass) -> Result<Arc<Class>, String> {
+        if let Some((object, parsed)) = lock(&self.0).get(&class.name)
+            && Arc::ptr_eq(object, &class.object)
+        {
+            return Ok(Arc::clone(parsed));
+        }
+        let parsed = Arc::new(Class::parse(class)?);
+        let known = (Arc::clone(&class.object), Arc::clone(&parsed));
+        let mut classes = lock(&self.0);
+        if classes.len() >= CLASSES_MAX {
+            classes.clear();
+        }
+        classes.insert(class.name.clone(), known);
+        Ok(parsed)
+    }
 }
 
 impl Class {

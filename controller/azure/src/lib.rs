@@ -111,8 +111,11 @@ const fn repair(
     }
 }
 
-fn parse(class: &NodeClass) -> Result<Class, ProviderError> {
-    Class::parse(class).map_err(ProviderError::NodeClassNotReady)
+impl AzureProvider {
+    fn parse(&self, class: &NodeClass) -> Result<Arc<Class>, ProviderError> {
+        let parsed = self.0.classes.parse(class);
+        parsed.map_err(ProviderError::NodeClassNotReady)
+    }
 }
 
 #[async_trait]
@@ -145,7 +148,7 @@ impl CloudProvider for AzureProvider {
         &self,
         node_class: &NodeClass,
     ) -> Result<Arc<Vec<InstanceType>>, ProviderError> {
-        self.0.instance_types(&parse(node_class)?).await
+        self.0.instance_types(&*self.parse(node_class)?).await
     }
 
     async fn is_drifted(
@@ -155,7 +158,7 @@ impl CloudProvider for AzureProvider {
         node_class: &NodeClass,
     ) -> Result<Option<DriftReason>, ProviderError> {
         self.0
-            .drift(instance, claim_annotations, &parse(node_class)?)
+            .drift(instance, claim_annotations, &*self.parse(node_class)?)
             .await
     }
 
@@ -167,7 +170,7 @@ impl CloudProvider for AzureProvider {
         &self,
         node_class: &NodeClass,
     ) -> Result<ResolvedNodeClass, ProviderError> {
-        self.0.resolve(parse(node_class)?).await
+        self.0.resolve((*self.parse(node_class)?).clone()).await
     }
 
     async fn update_in_place(
@@ -176,7 +179,7 @@ impl CloudProvider for AzureProvider {
         node_class: &NodeClass,
     ) -> Result<(), ProviderError> {
         self.0
-            .update_in_place(provider_id, &parse(node_class)?)
+            .update_in_place(provider_id, &*self.parse(node_class)?)
             .await
     }
 

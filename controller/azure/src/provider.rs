@@ -9,9 +9,9 @@ use controller_core::model::{InstanceType, NodeClaimName};
 use controller_ports::{Clock, Entropy, Ports, ProviderError, Spawner};
 use jiff::Timestamp;
 
-use crate::arm::{Arm, ArmError, lock, versions};
+use crate::arm::{Arm, ArmError, Fingerprint, lock, versions};
 use crate::bootstrap::cluster_label;
-use crate::class::{Class, ClassKey};
+use crate::class::{Class, ClassKey, Classes};
 use crate::id::Ids;
 use crate::imagefamily::GalleryVersion;
 use crate::instance::Launch;
@@ -55,6 +55,9 @@ struct Due {
     prices: Duration,
     usages: Duration,
     usages_while_busy: Duration,
+    /// What the last lists were.
+    seen_skus: Option<Fingerprint>,
+    seen_usages: Option<Fingerprint>,
 }
 
 /// A machine as last seen.
@@ -79,6 +82,7 @@ pub(crate) struct Azure {
     pub(crate) version: ClusterVersion,
     pub(crate) network: ClusterNetwork,
     pub(crate) market: Mutex<Market>,
+    pub(crate) classes: Classes,
     /// Launches that are not known to have succeeded; one entry per unregistered claim.
     pub(crate) launches: Mutex<BTreeMap<NodeClaimName, Launch>>,
     /// Machines by name, as last seen.
@@ -126,6 +130,7 @@ impl Azure {
             version,
             network: ClusterNetwork::default(),
             market: Mutex::new(Market::new(surroundings)),
+            classes: Classes::default(),
             launches: Mutex::default(),
             seen: Mutex::default(),
             deleting: Mutex::default(),
@@ -143,7 +148,7 @@ impl Azure {
         let now = self.clock.monotonic();
         let mut failure = None;
         if now >= due.skus {
-            match self.read_skus().await {
+            match self.read_skus(&mut due.seen_skus).await {
                 Ok(()) => due.skus = now + CATALOGUE_FOR,
                 Err(error) => {
                     due.skus = now + RETRY_AFTER;
@@ -163,7 +168,7 @@ impl Azure {
         if now >= due.usages || is_busy && now >= due.usages_while_busy {
             due.usages = now + USAGES_FOR;
             due.usages_while_busy = now + USAGES_WHILE_BUSY_FOR;
-            if let Err(error) = self.read_usages().await {
+            if let Err(error) = self.read_usages(&mut due.seen_usages).await {
                 due.usages = now + RETRY_AFTER;
                 tracing::warn!(error = %chain(&error), "cannot read quota usages");
             }
@@ -174,12 +179,14 @@ impl Azure {
         }
     }
 
-    async fn read_skus(&self) -> Result<(), ArmError> {
+    async fn read_skus(&self, seen: &mut Option<Fingerprint>) -> Result<(), ArmError> {
         let filter = format!("location eq '{}'", self.options.region);
         let url = self
             .arm
             .url(&self.ids.skus(), versions::SKUS, &[("$filter", &filter)]);
-        let items: Vec<SkuItem> = self.arm.list(&url).await?;
+        let Some(items) = self.arm.list_unless_same::<SkuItem>(&url, seen).await? else {
+            return Ok(());
+        };
         if items.is_empty() {
             return Err(ArmError::unreadable(&url, "no SKUs at all"));
         }
@@ -216,12 +223,19 @@ impl Azure {
         Ok(())
     }
 
-    async fn read_usages(&self) -> Result<(), ArmError> {
+    async fn read_usages(&self, seen: &mut Option<Fingerprint>) -> Result<(), ArmError> {
+        if !lock(&self.market).quota.is_settled() {
+            // What the same figures mean depends on what is in flight.
+            *seen = None;
+        }
         let url = self.arm.url(&self.ids.usages(), versions::COMPUTE, &[]);
-        let items: Vec<UsageItem> = self.arm.list(&url).await?;
-        lock(&self.market)
-            .quota
-            .refresh(self.clock.monotonic(), items);
+        let items = self.arm.list_unless_same::<UsageItem>(&url, seen).await?;
+        let now = self.clock.monotonic();
+        let quota = &mut lock(&self.market).quota;
+        match items {
+            Some(items) => quota.refresh(now, items),
+            None => quota.confirm(now),
+        }
         Ok(())
     }
 

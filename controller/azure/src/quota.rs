@@ -191,6 +191,16 @@ impl Quota {
         }
     }
 
+    /// Whether figures are known and nothing is in flight: then equal figures say nothing new.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.fetched_at.is_some() && self.counters.values().all(|counter| counter.in_flight == 0)
+    }
+
+    /// The usages API says the same as before.
+    pub(crate) fn confirm(&mut self, now: Duration) {
+        self.fetched_at = Some(now);
+    }
+
     /// Drops figures that are too old to be believed.
     pub(crate) fn expire(&mut self, now: Duration) {
         let is_stale = self

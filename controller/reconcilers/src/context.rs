@@ -64,6 +64,8 @@ pub(crate) struct Context {
     cluster: Mutex<ClusterState>,
     objects: Mutex<Objects>,
     last_change: Mutex<Duration>,
+    /// NodeClasses as the provider wants them, by name. Bounded by their number.
+    wanted_classes: Mutex<BTreeMap<String, (Arc<DynamicObject>, NodeClass)>>,
     catalogs: Mutex<Catalogs>,
     /// The same, compiled by the last decision for the next one.
     compiled: Mutex<CompiledCatalogs>,
@@ -153,6 +155,7 @@ impl Context {
             cluster: Mutex::default(),
             objects: Mutex::default(),
             last_change: Mutex::new(parts.clock.monotonic()),
+            wanted_classes: Mutex::default(),
             catalogs: Mutex::default(),
             compiled: Mutex::default(),
             launched: Mutex::default(),
@@ -369,11 +372,19 @@ impl Context {
     /// The NodeClass as the provider wants it.
     pub(crate) fn node_class(&self, name: &str) -> Option<NodeClass> {
         let object = self.class(name)?;
-        let value = serde_json::to_value(&*object).ok()?;
-        Some(NodeClass {
+        let mut wanted = lock(&self.wanted_classes);
+        if let Some((of, class)) = wanted.get(name)
+            && Arc::ptr_eq(of, &object)
+        {
+            return Some(class.clone());
+        }
+        let class = NodeClass {
             name: NodeClassName::new(name),
-            object: Arc::new(value),
-        })
+            object: Arc::new(serde_json::to_value(&*object).ok()?),
+        };
+        wanted.retain(|name, _| self.class(name).is_some());
+        wanted.insert(name.to_owned(), (object, class.clone()));
+        Some(class)
     }
 
     /// Instance types of a NodeClass, as last fetched.

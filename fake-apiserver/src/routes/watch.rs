@@ -35,6 +35,9 @@ use crate::table::{self, Include};
 /// The real server's bookmark period.
 const BOOKMARK_PERIOD: Duration = Duration::from_mins(1);
 
+/// How far the period grows while the client knows the newest revision anyway.
+const BOOKMARK_PERIOD_MAX: Duration = Duration::from_mins(16);
+
 /// A last bookmark this long before the end of a watch.
 const BOOKMARK_LEAD: Duration = Duration::from_secs(2);
 
@@ -72,6 +75,8 @@ struct Watch {
     told: u64,
     bookmarks: bool,
     next_bookmark: Instant,
+    /// Time between two bookmarks; longer while there is nothing to tell.
+    bookmark_period: Duration,
     deadline: Instant,
     /// Objects of the initial list that are still to be sent.
     initial: VecDeque<Item>,
@@ -123,6 +128,7 @@ pub(super) fn start(request: &Request<'_>, view: &View, selection: Selection) ->
         told: revision.unwrap_or(0),
         bookmarks,
         next_bookmark: clock.instant_after(BOOKMARK_PERIOD),
+        bookmark_period: BOOKMARK_PERIOD,
         deadline,
         initial: VecDeque::new(),
         ends_list: false,
@@ -248,14 +254,20 @@ impl Watch {
             .deadline
             .checked_sub(clock.real(BOOKMARK_LEAD))
             .unwrap_or(self.deadline);
-        let regular = now + clock.real(BOOKMARK_PERIOD);
+        let is_known = self.since <= self.told;
+        self.bookmark_period = if is_known {
+            BOOKMARK_PERIOD_MAX.min(self.bookmark_period * 2)
+        } else {
+            BOOKMARK_PERIOD
+        };
+        let regular = now + clock.real(self.bookmark_period);
         // one more just before the end, then none
         self.next_bookmark = if now < last {
             regular.min(last)
         } else {
             self.deadline
         };
-        if self.since <= self.told {
+        if is_known {
             return None;
         }
         let mut line = Vec::new();

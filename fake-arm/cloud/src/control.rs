@@ -303,25 +303,17 @@ impl Cloud {
                 || quota.limits.family.contains_key(&family.to_lowercase())
         };
         views.extend(
-            self.families()
-                .into_iter()
+            self.catalog
+                .families()
+                .iter()
                 .filter(|family| named(family))
-                .map(|family| QuotaView {
+                .map(|&family| QuotaView {
                     name: family.to_owned(),
                     usage: quota.family_usage(family),
                     limit: quota.family_limit(family),
                 }),
         );
         views
-    }
-
-    /// The quota families of the region, in order.
-    pub(crate) fn families(&self) -> Vec<&'static str> {
-        let families = self.catalog.sizes().iter().map(|size| size.family);
-        families
-            .collect::<std::collections::BTreeSet<_>>()
-            .into_iter()
-            .collect()
     }
 
     pub(crate) fn vm_view(&self, vm: &Vm, deleted: Option<Timestamp>) -> VmView {

@@ -31,8 +31,11 @@ use crate::world::steps::{self, Due, Schedule};
 /// each write; a burst of a thousand pods causes some thousands.
 const TURNS_MAX: u64 = 100_000;
 
-/// Invariants that depend on time alone are looked at this often when nothing changes.
+/// Invariants that depend on time alone are looked at this often when nothing changes, and less and
+/// less often the longer nothing does: what time alone breaks is broken soon after a change.
 const PULSE: Duration = Duration::from_mins(10);
+/// Longest time between two looks.
+const PULSE_MAX: Duration = Duration::from_hours(6);
 
 /// What a run takes place on.
 pub(crate) struct Stage {
@@ -79,6 +82,8 @@ pub(crate) struct Run<'a> {
     began: real_time::Instant,
     startup: Duration,
     looked_at: Duration,
+    /// Time until the next look if nothing changes.
+    pulse: Duration,
     /// When a pod will have waited for too long.
     patience_due: Option<Duration>,
     /// When a window of an expectation next begins or ends.
@@ -185,6 +190,7 @@ impl<'a> Run<'a> {
             began,
             startup: Duration::ZERO,
             looked_at: Duration::ZERO,
+            pulse: PULSE,
             patience_due: None,
             verdict_due: Some(Duration::ZERO),
             turns: (Duration::ZERO, 0),
@@ -263,7 +269,14 @@ impl<'a> Run<'a> {
             self.follow_mode();
             let cloud_changed = self.site.refresh_cloud();
             self.judge(now);
-            let pulse = now.saturating_sub(self.looked_at) >= PULSE;
+            let pulse = now.saturating_sub(self.looked_at) >= self.pulse;
+            self.pulse = if settled.telling || cloud_changed {
+                PULSE
+            } else if pulse {
+                PULSE_MAX.min(self.pulse * 2)
+            } else {
+                self.pulse
+            };
             let overdue = self.patience_due.is_some_and(|at| at <= now);
             if settled.telling || cloud_changed || pulse || overdue {
                 self.look(now);
@@ -296,7 +309,7 @@ impl<'a> Run<'a> {
             self.controller.wake_at(),
             self.phases.wake_at(),
             self.patience_due,
-            Some(self.looked_at + PULSE),
+            Some(self.looked_at + self.pulse),
             Some(self.phases.end),
         ];
         let next = next.into_iter().flatten().min().unwrap_or(self.phases.end);

@@ -8,7 +8,7 @@ mod operation;
 mod pace;
 mod token;
 
-pub(crate) use client::{Arm, versions};
+pub(crate) use client::{Arm, Fingerprint, versions};
 pub(crate) use error::{ArmError, ServiceError};
 pub(crate) use operation::Operation;
 

@@ -53,7 +53,8 @@ impl Azure {
         self: &Arc<Self>,
         request: &LaunchRequest,
     ) -> Result<Instance, CreateError> {
-        let class = Class::parse(&request.node_class).map_err(CreateError::NodeClassNotReady)?;
+        let class = self.classes.parse(&request.node_class);
+        let class = class.map_err(CreateError::NodeClassNotReady)?;
         if let Some(why) = class.unready() {
             return Err(CreateError::NodeClassNotReady(why));
         }

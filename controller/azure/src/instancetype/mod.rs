@@ -69,11 +69,14 @@ impl Market {
     pub(crate) fn set_skus(&mut self, items: &[SkuItem]) -> usize {
         let region = &self.surroundings.region;
         let usable = items.iter().filter_map(|item| item.usable(region));
-        self.skus = usable
+        let skus: BTreeMap<_, _> = usable
             .map(|sku| (sku.name.clone(), Arc::new(sku)))
             .collect();
-        self.quota.set_sizes(self.skus.values().map(|sku| &**sku));
-        self.skus_changed += 1;
+        if skus != self.skus {
+            self.skus = skus;
+            self.quota.set_sizes(self.skus.values().map(|sku| &**sku));
+            self.skus_changed += 1;
+        }
         self.skus.len()
     }
 
@@ -120,8 +123,12 @@ impl Market {
             .values()
             .filter_map(|sku| build(sku, key, &self.surroundings, self))
             .collect();
-        let list = Arc::new(list);
-        if self.lists.len() >= LISTS_MAX && !self.lists.contains_key(key) {
+        // Equal lists stay the same list: what was compiled of it need not be compiled again.
+        let list = match self.lists.remove(key) {
+            Some((_, old)) if *old == list => old,
+            _ => Arc::new(list),
+        };
+        if self.lists.len() >= LISTS_MAX {
             self.lists.clear();
         }
         self.lists

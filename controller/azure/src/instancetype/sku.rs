@@ -71,7 +71,7 @@ pub(crate) struct EphemeralDisk {
 }
 
 /// A size that can be offered, in one region.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "independent capabilities, by their names"

@@ -21,8 +21,9 @@ use crate::imagefamily::{Definition, Family, GalleryVersion, choose};
 use crate::instance::VERSION_ANNOTATION;
 use crate::provider::{Azure, chain};
 
-/// Images are published every week or two; half an hour late is early.
-const VERSIONS_FOR: Duration = Duration::from_mins(30);
+/// Images are published every week or two; some hours late is early (upstream keeps them for three
+/// days).
+const VERSIONS_FOR: Duration = Duration::from_hours(6);
 
 /// A finding for a condition: its reason and message when it is not true.
 type Finding = Result<(), (&'static str, String)>;

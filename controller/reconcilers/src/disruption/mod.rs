@@ -12,6 +12,7 @@ mod start;
 
 use std::time::Duration;
 
+use controller_api::conditions::Conditioned;
 use controller_core::disruption::{
     Blocked, Command, DisruptionPolicy, DisruptionReason, Plan, StepBudget, plan_disruption_with,
     validate_with,
@@ -41,7 +42,7 @@ const POLL: Duration = Duration::from_secs(10);
 const VALIDATION_WAIT: Duration = Duration::from_secs(15);
 /// Longest time between two passes while nothing changes: everything a decision reads arrives as
 /// a change or has a deadline of its own, this is the net below.
-const QUIET_MAX: Duration = Duration::from_hours(1);
+const QUIET_MAX: Duration = Duration::from_hours(6);
 /// Longest time between two passes while a budget's schedule may open or close.
 const SCHEDULED_BUDGET_POLL: Duration = Duration::from_mins(1);
 /// Simulated schedules of one pass: a pass over some hundred nodes completes, and a larger
@@ -226,8 +227,8 @@ async fn heal(ctx: &Context) -> Result<(), Error> {
                 .await?;
             tracing::info!(node = node.name_any(), "node is no longer disrupted");
         }
-        let mut draft = Draft::new(claim, ctx.now());
-        if draft.is_true("DisruptionReason") {
+        if claim.is_condition_true("DisruptionReason") {
+            let mut draft = Draft::new(claim, ctx.now());
             draft.conditions().clear("DisruptionReason");
             draft.save(ctx).await?;
         }

@@ -23,8 +23,9 @@ use crate::objects::{claim_provider_id, is_deleting, is_node_ready};
 /// Time between two collections; upstream's.
 const PERIOD: Duration = Duration::from_mins(2);
 /// Time between two collections while nothing happens in the cluster: garbage comes from
-/// launches and terminations, and those are changes.
-const QUIET_PERIOD: Duration = Duration::from_mins(30);
+/// launches and terminations, and those are changes, as is a node that stops reporting. What is
+/// left are machines that somebody else made with our tags.
+const QUIET_PERIOD: Duration = Duration::from_hours(2);
 /// An instance younger than this may belong to a claim whose status is not written yet.
 const INSTANCE_AGE_MIN: Duration = Duration::from_secs(30);
 /// A launched claim younger than this may be missing from a list that lags behind.

@@ -15,8 +15,9 @@ use crate::objects::{has_finalizer, is_deleting};
 use crate::queue::Next;
 use crate::writes::{with_finalizer, without_finalizer};
 
-/// How often a NodeClass is resolved anew: images, versions and subnets change by themselves.
-const PERIOD: Duration = Duration::from_mins(5);
+/// How often a NodeClass is resolved anew: images, versions and subnets change by themselves. As
+/// often as the control plane's version is read.
+const PERIOD: Duration = Duration::from_mins(15);
 /// A NodeClass that is deleted waits for its claims; their end is an event, this the net below.
 const CLAIMS_CHECK_PERIOD: Duration = Duration::from_mins(1);
 /// How often the provider is offered to refresh what ages.

@@ -90,6 +90,8 @@ pub struct Catalog {
     pub region: String,
     /// In the order of their names.
     sizes: Vec<Size>,
+    /// Quota families of all sizes, in order.
+    families: Vec<&'static str>,
     /// From lower-case name to index.
     by_name: BTreeMap<String, usize>,
     /// Logical zones, in order; empty for a region without zones.
@@ -134,14 +136,23 @@ impl Catalog {
             .enumerate()
             .map(|(index, size)| (size.name.to_ascii_lowercase(), index))
             .collect();
+        let mut families: Vec<&'static str> = sizes.iter().map(|size| size.family).collect();
+        families.sort_unstable();
+        families.dedup();
         Ok(Self {
             region: region.to_owned(),
             sizes,
+            families,
             by_name,
             zones,
             skus: OnceLock::new(),
             prices: OnceLock::new(),
         })
+    }
+
+    /// The quota families of the region, in order.
+    pub fn families(&self) -> &[&'static str] {
+        &self.families
     }
 
     /// Every size sold in the region.

@@ -7,10 +7,19 @@ use crate::{
     cloud::Cloud,
     config::Application,
     error::{ArmError, Result},
-    exchange::Method,
+    exchange::{ArmRequest, Method},
     path::same,
     token,
 };
+
+/// A token is made of the request alone: nothing of the cloud changes with it.
+pub(super) fn is_sign_in(request: &ArmRequest) -> bool {
+    request.method == Method::Post
+        && request
+            .path
+            .to_ascii_lowercase()
+            .ends_with("/oauth2/v2.0/token")
+}
 
 /// Answers the paths of this module; `None` for all others.
 pub(super) fn route(cloud: &Cloud, call: &Call<'_>, path: &[&str]) -> Option<Result<Reply>> {

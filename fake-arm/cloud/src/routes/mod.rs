@@ -13,7 +13,7 @@ mod resources;
 pub(crate) use self::answers::Answers;
 use bytes::Bytes;
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::{
     cloud::Cloud,
@@ -150,7 +150,8 @@ impl Reply {
             .unwrap_or(0);
         let more = items.len() > skip.saturating_add(PAGE);
         let value: Vec<Value> = items.into_iter().skip(skip).take(PAGE).collect();
-        let mut body = json!({"value": value});
+        let mut body = Map::new();
+        body.insert("value".to_owned(), Value::Array(value));
         if more {
             let query: String = form_urlencoded::Serializer::new(String::new())
                 .extend_pairs(
@@ -159,12 +160,10 @@ impl Reply {
                 )
                 .append_pair("$skiptoken", &(skip + PAGE).to_string())
                 .finish();
-            body["nextLink"] = json!(format!(
-                "{}{}?{query}",
-                call.request.base, call.request.path
-            ));
+            let next = format!("{}{}?{query}", call.request.base, call.request.path);
+            body.insert("nextLink".to_owned(), next.into());
         }
-        Self::json(200, &body)
+        Self::json(200, &Value::Object(body))
     }
 
     pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
@@ -181,7 +180,9 @@ pub(crate) fn answer(cloud: &mut Cloud, request: &ArmRequest) -> ArmResponse {
         path: segments(&request.path),
         api_version: String::new(),
     };
-    let reads = matches!(request.method, Method::Get | Method::Head) || answers::is_query(request);
+    let reads = matches!(request.method, Method::Get | Method::Head)
+        || answers::is_query(request)
+        || login::is_sign_in(request);
     if !reads {
         cloud.revision += 1;
     }

@@ -176,7 +176,7 @@ fn usages(cloud: &Cloud) -> Vec<Value> {
             quota.limits.low_priority,
         ),
     ];
-    items.extend(cloud.families().into_iter().map(|family| {
+    items.extend(cloud.catalog().families().iter().map(|&family| {
         usage(
             family,
             &localized(family),
