@@ -25,7 +25,10 @@ const CLASSES_MAX: usize = 64;
 
 /// Decoded NodeClasses by name; each is decoded once per version.
 #[derive(Debug, Default)]
-pub(crate) struct Classes(Mutex<BTreeMap<NodeClassName, (Arc<Value>, Arc<Class>)>>);
+pub(crate) struct Classes(Mutex<BTreeMap<NodeClassName, Known>>);
+
+/// An object and what it was decoded to.
+type Known = (Arc<Value>, Arc<Class>);
 
 impl Classes {
     /// [`Class::parse`], or what it gave for the same object before.

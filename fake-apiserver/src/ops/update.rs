@@ -180,29 +180,19 @@ fn isolate(call: &Call<'_>, new: &mut Value, old: &Value) {
             }
         }
         "status" => {
-            let status = new.get("status").cloned();
-            let metadata = new.get("metadata").cloned();
-            *new = old.clone();
-            put_or_remove(new, "status", status);
-            let metadata = metadata.unwrap_or_default();
+            keep_only(new, old, &["status", "metadata"]);
             if resource.custom {
-                let managed = metadata.get("managedFields").cloned();
+                let managed = new["metadata"].get("managedFields").cloned();
+                meta::restore_top(new, old, "metadata");
                 put_metadata(new, "managedFields", managed);
-            } else {
-                let kept = if resource.is("", "pods") {
-                    old["metadata"].get("ownerReferences").cloned()
-                } else {
-                    metadata.get("ownerReferences").cloned()
-                };
-                put_or_remove(new, "metadata", Some(metadata));
-                put_metadata(new, "ownerReferences", kept);
+            } else if resource.is("", "pods") {
+                let owners = old["metadata"].get("ownerReferences").cloned();
+                put_metadata(new, "ownerReferences", owners);
             }
         }
         // spec changes only: resize, ephemeralcontainers, finalize
         "resize" | "ephemeralcontainers" | "finalize" => {
-            let spec = new.get("spec").cloned();
-            *new = old.clone();
-            put_or_remove(new, "spec", spec);
+            keep_only(new, old, &["spec"]);
         }
         "approval" => {
             let conditions = new["status"].get("conditions").cloned();
@@ -215,14 +205,15 @@ fn isolate(call: &Call<'_>, new: &mut Value, old: &Value) {
     }
 }
 
-fn put_or_remove(object: &mut Value, field: &str, value: Option<Value>) {
-    let Some(map) = object.as_object_mut() else {
+/// Everything but these fields is what it was.
+fn keep_only(new: &mut Value, old: &Value, fields: &[&str]) {
+    let (Some(new), Some(old)) = (new.as_object_mut(), old.as_object()) else {
         return;
     };
-    match value {
-        Some(value) => map.insert(field.to_owned(), value),
-        None => map.remove(field),
-    };
+    let is_kept = |field: &str| fields.contains(&field);
+    new.retain(|field, _| is_kept(field));
+    let others = old.iter().filter(|(field, _)| !is_kept(field));
+    new.extend(others.map(|(field, value)| (field.clone(), value.clone())));
 }
 
 fn put_metadata(object: &mut Value, field: &str, value: Option<Value>) {

@@ -259,12 +259,7 @@ impl Chronicle {
     }
 
     /// Changes of objects; answers with decisions of the controller.
-    pub(crate) fn objects(
-        &mut self,
-        at: Duration,
-        seen: &[Seen],
-        objects: &Mirror,
-    ) -> Vec<Decision> {
+    pub(crate) fn objects(&mut self, at: Duration, seen: &[Seen]) -> Vec<Decision> {
         let mut decisions = Vec::new();
         for change in seen {
             match change.resource {
@@ -278,7 +273,7 @@ impl Chronicle {
                 _ => {}
             }
         }
-        self.count_pods(at, objects);
+        self.count_pods(at, seen);
         decisions
     }
 
@@ -364,16 +359,19 @@ impl Chronicle {
             .any(|it| it.text.starts_with(&decision.what) && same_words(&it.why, &decision.why))
     }
 
-    fn count_pods(&mut self, at: Duration, objects: &Mirror) {
-        let mut counts = (0, 0);
-        for pod in objects
-            .all(resources::PODS)
-            .filter(|pod| pod.namespace() != "kube-system")
-        {
-            match pod.value()["status"]["phase"].as_str() {
-                Some("Running") => counts.0 += 1,
-                Some("Pending") => counts.1 += 1,
-                _ => {}
+    fn count_pods(&mut self, at: Duration, seen: &[Seen]) {
+        let mut counts = self.pods;
+        for change in seen.iter().filter(|it| it.resource == resources::PODS) {
+            if let Some(count) = change
+                .before
+                .as_ref()
+                .and_then(|pod| of_phase(&mut counts, pod))
+            {
+                *count -= 1;
+            }
+            let is_there = change.change != Change::Deleted;
+            if let Some(count) = of_phase(&mut counts, &change.object).filter(|_| is_there) {
+                *count += 1;
             }
         }
         if counts == self.pods {
@@ -389,6 +387,18 @@ impl Chronicle {
             }
             _ => self.say(at, Kind::Pods, text, ""),
         }
+    }
+}
+
+/// Among (running, pending), the count that the pod is in; pods of the system are in none.
+fn of_phase<'a>(counts: &'a mut (usize, usize), pod: &Object) -> Option<&'a mut usize> {
+    if pod.namespace() == "kube-system" {
+        return None;
+    }
+    match pod.value()["status"]["phase"].as_str() {
+        Some("Running") => Some(&mut counts.0),
+        Some("Pending") => Some(&mut counts.1),
+        _ => None,
     }
 }
 

@@ -26,6 +26,7 @@ mod phases;
 pub mod pipes;
 pub mod ports;
 pub mod process;
+mod pulse;
 mod run;
 pub mod setup;
 pub mod site;

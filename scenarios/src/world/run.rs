@@ -23,6 +23,7 @@ use crate::world::outcome::Outcome;
 use crate::world::phases::{Phases, relaxed};
 use crate::world::ports::{Finding, Findings, SimClock, Wire, WriteGate};
 use crate::world::process::{Controller, Corruption, Given, Host, Places};
+use crate::world::pulse::Pulse;
 use crate::world::setup::{self, SetupError};
 use crate::world::site::{Site, Tokens};
 use crate::world::steps::{self, Due, Schedule};
@@ -30,12 +31,6 @@ use crate::world::steps::{self, Due, Schedule};
 /// Turns of the driver at one instant after which time is said to stand still. A turn follows
 /// each write; a burst of a thousand pods causes some thousands.
 const TURNS_MAX: u64 = 100_000;
-
-/// Invariants that depend on time alone are looked at this often when nothing changes, and less and
-/// less often the longer nothing does: what time alone breaks is broken soon after a change.
-const PULSE: Duration = Duration::from_mins(10);
-/// Longest time between two looks.
-const PULSE_MAX: Duration = Duration::from_hours(6);
 
 /// What a run takes place on.
 pub(crate) struct Stage {
@@ -81,9 +76,7 @@ pub(crate) struct Run<'a> {
     watch: Watch,
     began: real_time::Instant,
     startup: Duration,
-    looked_at: Duration,
-    /// Time until the next look if nothing changes.
-    pulse: Duration,
+    pulse: Pulse,
     /// When a pod will have waited for too long.
     patience_due: Option<Duration>,
     /// When a window of an expectation next begins or ends.
@@ -189,8 +182,7 @@ impl<'a> Run<'a> {
             watch: Watch::default(),
             began,
             startup: Duration::ZERO,
-            looked_at: Duration::ZERO,
-            pulse: PULSE,
+            pulse: Pulse::default(),
             patience_due: None,
             verdict_due: Some(Duration::ZERO),
             turns: (Duration::ZERO, 0),
@@ -269,16 +261,11 @@ impl<'a> Run<'a> {
             self.follow_mode();
             let cloud_changed = self.site.refresh_cloud();
             self.judge(now);
-            let pulse = now.saturating_sub(self.looked_at) >= self.pulse;
-            self.pulse = if settled.telling || cloud_changed {
-                PULSE
-            } else if pulse {
-                PULSE_MAX.min(self.pulse * 2)
-            } else {
-                self.pulse
-            };
             let overdue = self.patience_due.is_some_and(|at| at <= now);
-            if settled.telling || cloud_changed || pulse || overdue {
+            if self
+                .pulse
+                .beat(now, settled.telling || cloud_changed || overdue)
+            {
                 self.look(now);
             }
             let due = self.verdict_due.is_some_and(|at| at <= now);
@@ -309,7 +296,7 @@ impl<'a> Run<'a> {
             self.controller.wake_at(),
             self.phases.wake_at(),
             self.patience_due,
-            Some(self.looked_at + self.pulse),
+            Some(self.pulse.due()),
             Some(self.phases.end),
         ];
         let next = next.into_iter().flatten().min().unwrap_or(self.phases.end);
@@ -452,7 +439,6 @@ impl<'a> Run<'a> {
     }
 
     fn look(&mut self, now: Duration) {
-        self.looked_at = now;
         self.site.history.tasks = self.controller.tasks();
         let observation = self.site.observation();
         let new = self.watch.look(now, &observation, &self.site.history);

@@ -379,14 +379,15 @@ impl Site {
         for change in seen {
             self.trace_write(change);
         }
-        if telling {
+        let concerns_facts = |change: &Seen| {
+            change.resource == resources::NODES || change.resource == resources::POOLS
+        };
+        if seen.iter().any(concerns_facts) {
             self.facts.refresh(&self.objects);
         }
         self.history
             .observe(now, seen, &self.objects, &self.cloud.vms);
-        let decisions = self
-            .chronicle
-            .objects(self.clock.elapsed(), seen, &self.objects);
+        let decisions = self.chronicle.objects(self.clock.elapsed(), seen);
         for decision in decisions {
             let entry = Entry::Decide {
                 what: &decision.what,

@@ -136,14 +136,10 @@ impl Azure {
         // Parts first, machines second: a part made in between is not taken for an orphan.
         let nics = self.parts(&self.ids.nics(), versions::NETWORK).await?;
         let disks = self.parts(&self.ids.disks(), versions::DISKS).await?;
-        let machines = self.machines().await?;
-        let owned: BTreeSet<&str> = machines.iter().map(|vm| vm.name.as_str()).collect();
         let claimed: BTreeSet<String> = claims
             .iter()
             .map(|claim| resource_name(claim.as_str()))
             .collect();
-        let is_orphan =
-            |part: &Part| !owned.contains(part.name.as_str()) && !claimed.contains(&part.name);
         let nics = nics
             .into_iter()
             .filter(|nic| self.is_our_nic(nic))
@@ -152,10 +148,15 @@ impl Azure {
             .into_iter()
             .filter(is_our_disk)
             .map(|disk| (disk, versions::DISKS));
-        let found: Vec<(Part, &str)> = nics
+        let mut found: Vec<(Part, &str)> = nics
             .chain(disks)
-            .filter(|(part, _)| is_orphan(part))
+            .filter(|(part, _)| !claimed.contains(&part.name))
             .collect();
+        if !found.is_empty() {
+            let machines = self.machines().await?;
+            let owned: BTreeSet<&str> = machines.iter().map(|vm| vm.name.as_str()).collect();
+            found.retain(|(part, _)| !owned.contains(part.name.as_str()));
+        }
         let due = self.due_orphans(found, older_than);
         let mut deleted = Vec::new();
         for (part, version) in due {
