@@ -48,13 +48,19 @@ impl ResourceId {
     /// `azure://` and the id, its resource group in lower case, as the Azure cloud provider of
     /// Kubernetes writes it.
     pub(crate) fn provider_id(&self) -> String {
-        let group = self.group();
-        let lowered = self.text.replacen(
-            &format!("/{group}/"),
-            &format!("/{}/", group.to_lowercase()),
-            1,
-        );
-        format!("azure://{lowered}")
+        let mut id = String::with_capacity("azure://".len() + self.text.len());
+        id.push_str("azure:/");
+        let mut is_group = false;
+        for segment in self.text.split('/').skip(1) {
+            id.push('/');
+            if is_group {
+                id.extend(segment.chars().flat_map(char::to_lowercase));
+            } else {
+                id.push_str(segment);
+            }
+            is_group = segment.eq_ignore_ascii_case("resourceGroups");
+        }
+        id
     }
 }
 
