@@ -49,7 +49,7 @@ impl ResourceId {
     /// Kubernetes writes it.
     pub(crate) fn provider_id(&self) -> String {
         let mut id = String::with_capacity("azure://".len() + self.text.len());
-        id.push_str("azure:/");
+        id.push_str("azure://");
         let mut is_group = false;
         for segment in self.text.split('/').skip(1) {
             id.push('/');
