@@ -30,6 +30,8 @@ pub use error::FormatError;
 pub use expression::{Comparison, Expression, ExpressionError, Filter, Operator};
 pub use located::{Located, Place};
 pub use observable::{Kind as ObservableKind, Observable};
+#[cfg(feature = "schema")]
+pub use raw::derived as derived_schemas;
 pub use raw::{observables, schema};
 pub use scenario::{
     Action, BootstrapFault, ClusterSettings, ControllerSettings, Curve, Expectation, Load,

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
+#[cfg(feature = "schema")]
+use serde_json::json;
 
 use crate::story::{CostStep, Happening, Kind, Lane};
 use crate::sweep::{Symptom, symptoms};
@@ -18,7 +19,8 @@ const FAULTS_MAX: usize = 2_000;
 
 /// Everything the page shows. Times are virtual milliseconds since the start, money is millionths
 /// of a dollar.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Data {
     /// Version of this document.
@@ -76,7 +78,8 @@ pub struct Data {
 }
 
 /// What broke first.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Broken {
     /// Which expectation, invariant or finding.
     pub what: String,
@@ -91,7 +94,8 @@ pub struct Broken {
 }
 
 /// How often a kind of fault struck.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FaultCount {
     /// The kind.
     pub kind: String,
@@ -100,7 +104,8 @@ pub struct FaultCount {
 }
 
 /// Something that was broken on purpose.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Fault {
     /// When.
     pub at: u64,
@@ -111,7 +116,8 @@ pub struct Fault {
 }
 
 /// An expectation and how it ended.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Expected {
     /// As a sentence.
     pub what: String,
@@ -124,7 +130,8 @@ pub struct Expected {
 }
 
 /// An invariant and how it ended.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Held {
     /// Its id.
     pub id: String,
@@ -146,6 +153,13 @@ fn millis(at: Duration) -> u64 {
 
 /// The JSON Schema of the embedded data.
 pub fn schema() -> Value {
+    serde_json::from_str(include_str!("../../schema/report.json"))
+        .expect("a test compares the file")
+}
+
+/// The same, from the types.
+#[cfg(feature = "schema")]
+pub fn derived() -> Value {
     let mut schema = schemars::schema_for!(Data).to_value();
     if let Some(root) = schema.as_object_mut() {
         root.insert("title".to_owned(), json!("data of a nap report"));

@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 
 use crate::world::Outcome;
 
+#[cfg(feature = "schema")]
+pub use data::derived as derived_schema;
 pub use data::{Broken, Data, Expected, Fault, FaultCount, Held, SCHEMA_VERSION, schema};
 pub use markdown::markdown;
 pub use page::page;

@@ -7,7 +7,6 @@ use std::time::Duration;
 use fake_apiserver_components::api::{Change, Object};
 use fake_arm_cloud::{Catalog, CloudEvent, StopReason, VmView};
 use jiff::Timestamp;
-use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::observe::{CloudView, Mirror, POOL_LABEL, Seen, is_true, resources};
@@ -16,7 +15,8 @@ use crate::story::reasons::{requested, why_this_size};
 use crate::story::render::money;
 
 /// What a happening is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// A step of the scenario.
@@ -54,11 +54,12 @@ impl Kind {
 }
 
 /// One line of the timeline.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Happening {
     /// Since the start.
     #[serde(serialize_with = "as_millis")]
-    #[schemars(with = "u64")]
+    #[cfg_attr(feature = "schema", schemars(with = "u64"))]
     pub at: Duration,
     /// What it is about.
     pub kind: Kind,

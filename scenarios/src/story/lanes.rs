@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use fake_apiserver_components::api::Object;
 use fake_arm_cloud::VmState;
-use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::observe::{CloudView, POOL_TAG, is_of_pool};
 
 /// One machine.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Lane {
     /// Name of the machine, which is the node's.
@@ -45,7 +45,8 @@ pub struct Lane {
 }
 
 /// One pod on one machine.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PodSpan {
     /// `namespace/name`.
@@ -61,7 +62,8 @@ pub struct PodSpan {
 }
 
 /// From this time on, this much.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct CostStep {
     /// Milliseconds since the start.

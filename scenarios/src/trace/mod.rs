@@ -27,6 +27,8 @@ use serde_json::Value;
 pub use compare::{Divergence, compare, context};
 pub use diff::{apply, changed, diff};
 pub use record::{Aside, Entry, Record};
+#[cfg(feature = "schema")]
+pub use schema::derived as derived_schema;
 pub use schema::schema;
 
 /// Version of the format; the first record says it.

@@ -1,10 +1,10 @@
 //! What a line of a trace says.
 
-use schemars::JsonSchema;
 use serde::Serialize;
 
 /// One line. Field order is part of the format.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Record<'a> {
     /// Virtual milliseconds since the start.
     pub t: u64,
@@ -18,7 +18,8 @@ pub struct Record<'a> {
 }
 
 /// The kinds of records; `k` names them.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "k", rename_all = "camelCase")]
 pub enum Entry<'a> {
     /// The first record.
@@ -74,7 +75,8 @@ pub enum Entry<'a> {
 }
 
 /// A line that is no record: the hash does not cover it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "aside", rename_all = "camelCase")]
 pub enum Aside {
     /// A machine of a NodePool has changed.
@@ -109,7 +111,8 @@ pub enum Aside {
 }
 
 /// An aside and its time.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(super) struct Timed {
     #[serde(flatten)]
     pub(super) aside: Aside,

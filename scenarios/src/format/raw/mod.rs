@@ -1,22 +1,26 @@
 //! The keys of a scenario file, as serde reads them, and the JSON Schema made from them.
 
+#[cfg(feature = "schema")]
 mod cloud;
 mod load;
 mod schema;
 mod steps;
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use fake_arm_cloud::{CloudConfig, SystemPool};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+#[cfg(feature = "schema")]
+use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde_json::Value;
 
+#[cfg(feature = "schema")]
 use crate::format::check::DURATION;
 use crate::format::scenario::RawFaults;
 
 pub(crate) use load::{MODELS, RawBatch, RawDiurnal, RawFlash, RawLoad, RawPoisson, RawQuantity};
+#[cfg(feature = "schema")]
+pub use schema::derived;
 pub(crate) use schema::strict;
 pub use schema::{observables, schema};
 pub(crate) use steps::{
@@ -28,12 +32,13 @@ pub(crate) use steps::{
 #[serde(transparent)]
 pub(crate) struct Span(pub(crate) String);
 
-impl JsonSchema for Span {
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for Span {
     fn inline_schema() -> bool {
         true
     }
 
-    fn schema_name() -> Cow<'static, str> {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
         "Duration".into()
     }
 
@@ -48,11 +53,13 @@ impl JsonSchema for Span {
 }
 
 /// The same, or nothing.
+#[cfg(feature = "schema")]
 fn optional(schema: &Schema) -> Schema {
     json_schema!({"anyOf": [schema, {"type": "null"}]})
 }
 
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct RawScenario {
     /// Short name; the report's folder is called so.
@@ -72,7 +79,7 @@ pub(crate) struct RawScenario {
     pub(crate) worlds: Option<Vec<RawWorld>>,
     /// Physics of the cloud: capacity, quota, spot, latency, clusters.
     #[serde(default)]
-    #[schemars(schema_with = "cloud::azure")]
+    #[cfg_attr(feature = "schema", schemars(schema_with = "cloud::azure"))]
     pub(crate) azure: Option<CloudConfig>,
     /// The Kubernetes cluster.
     #[serde(default)]
@@ -100,7 +107,7 @@ pub(crate) struct RawScenario {
     /// Kubernetes objects applied at the start: inline; paths of YAML files relative to this file;
     /// or `{file: PATH, with: {parameter: value}}`.
     #[serde(default)]
-    #[schemars(with = "Vec<RawManifest>")]
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<RawManifest>"))]
     pub(crate) manifests: Vec<Value>,
     /// What users want, over time.
     #[serde(default)]
@@ -113,7 +120,8 @@ pub(crate) struct RawScenario {
     pub(crate) expect: Vec<RawExpectation>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum RawWorld {
     Discrete,
@@ -122,7 +130,8 @@ pub(crate) enum RawWorld {
     Live,
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum RawTimings {
     #[default]
@@ -130,13 +139,14 @@ pub(crate) enum RawTimings {
     Realistic,
 }
 
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(crate) struct RawCluster {
     /// Kubernetes version, for example `1.34.2`.
     pub(crate) version: Option<String>,
     /// The system agent pool.
-    #[schemars(schema_with = "cloud::system_pool")]
+    #[cfg_attr(feature = "schema", schemars(schema_with = "cloud::system_pool"))]
     pub(crate) system_pool: Option<SystemPool>,
     /// Whether the add-on's default NodePools and AKSNodeClass are installed.
     pub(crate) default_node_pools: bool,
@@ -146,18 +156,20 @@ pub(crate) struct RawCluster {
     pub(crate) heartbeat: Option<Span>,
 }
 
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(crate) struct RawController {
     /// Whether it runs at all.
     pub(crate) enabled: Option<bool>,
     /// Settings by the names of its environment variables, for example `BATCH_IDLE_DURATION: 2s`.
-    #[schemars(with = "BTreeMap<String, Value>")]
+    #[cfg_attr(feature = "schema", schemars(with = "BTreeMap<String, Value>"))]
     pub(crate) settings: BTreeMap<String, Value>,
 }
 
 /// The value of a parameter.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub(crate) enum RawParam {
     /// `true` or `false`.
@@ -169,7 +181,8 @@ pub(crate) enum RawParam {
 }
 
 /// One entry of `manifests`, for the schema.
-#[derive(JsonSchema)]
+#[cfg(feature = "schema")]
+#[derive(schemars::JsonSchema)]
 #[serde(untagged)]
 #[expect(
     dead_code,
@@ -183,7 +196,8 @@ enum RawManifest {
 }
 
 /// A condition: comparisons of observables joined by `&&`, or CEL.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub(crate) enum RawCondition {
     /// For example `pods(app=web).running == 10 && cost < 0.5`.
@@ -192,7 +206,8 @@ pub(crate) enum RawCondition {
     Cel(RawCel),
 }
 
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct RawCel {
     /// CEL over nodes, claims, pools, pods, vms, nics, disks, cost and time, for example
@@ -201,7 +216,8 @@ pub(crate) struct RawCel {
 }
 
 /// Something that must come true: exactly one of eventually, always, never, atMost and stays.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct RawExpectation {
     /// Becomes true within `within` after `after`.
@@ -211,7 +227,7 @@ pub(crate) struct RawExpectation {
     /// Is false from `after` until `until`.
     pub(crate) never: Option<RawCondition>,
     /// The counter `of` grows by at most this much in any `per`.
-    #[schemars(range(min = 0))]
+    #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
     pub(crate) at_most: Option<u32>,
     /// This observable stays between `min` and `max` from `after` until `until`.
     pub(crate) stays: Option<String>,
@@ -232,7 +248,8 @@ pub(crate) struct RawExpectation {
 }
 
 /// A count, or dollars per hour for cost.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub(crate) enum RawAmount {
     /// A count, or whole dollars.

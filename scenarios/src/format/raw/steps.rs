@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 
 use fake_arm_cloud::CapacityOverride;
-use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::format::raw::{RawCondition, Span, cloud};
+#[cfg(feature = "schema")]
+use crate::format::raw::cloud;
+use crate::format::raw::{RawCondition, Span};
 
 /// One thing that happens: a time and exactly one verb.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct RawStep {
     /// Time since the start, or `+30s` after the step before.
@@ -31,7 +33,7 @@ pub(crate) struct RawStep {
     pub(crate) uncordon: Option<RawNodes>,
     /// Change the capacity of a size.
     #[serde(default)]
-    #[schemars(schema_with = "cloud::optional_capacity")]
+    #[cfg_attr(feature = "schema", schemars(schema_with = "cloud::optional_capacity"))]
     pub(crate) set_capacity: Option<CapacityOverride>,
     /// Sell out a size: no more machines of it can be placed.
     pub(crate) drain_capacity: Option<RawPool>,
@@ -83,7 +85,8 @@ pub(crate) const VERBS: [&str; 20] = [
     "wait-until",
 ];
 
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct RawObjectRef {
     /// Known for the usual kinds.
@@ -96,7 +99,8 @@ pub(crate) struct RawObjectRef {
     pub(crate) namespace: Option<String>,
 }
 
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct RawScale {
     /// Absent: Deployment.
@@ -106,11 +110,12 @@ pub(crate) struct RawScale {
     /// Absent: default.
     pub(crate) namespace: Option<String>,
     /// To how many.
-    #[schemars(range(max = 100_000))]
+    #[cfg_attr(feature = "schema", schemars(range(max = 100_000)))]
     pub(crate) replicas: u32,
 }
 
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct RawPatch {
     /// Known for the usual kinds.
@@ -125,7 +130,8 @@ pub(crate) struct RawPatch {
     pub(crate) merge: Value,
 }
 
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(crate) struct RawPods {
     /// Absent: default.
@@ -133,11 +139,12 @@ pub(crate) struct RawPods {
     /// Labels that all must match.
     pub(crate) labels: BTreeMap<String, String>,
     /// How many, oldest first; absent: one.
-    #[schemars(range(min = 1))]
+    #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
     pub(crate) count: Option<u32>,
 }
 
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(crate) struct RawNodes {
     /// Of this NodePool; absent: of any.
@@ -149,11 +156,12 @@ pub(crate) struct RawNodes {
     /// on-demand or spot.
     pub(crate) capacity_type: Option<String>,
     /// How many, oldest first; absent: one.
-    #[schemars(range(min = 1))]
+    #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
     pub(crate) count: Option<u32>,
 }
 
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct RawPool {
     /// For example `Standard_D4as_v5`, or * for every size.
@@ -164,7 +172,8 @@ pub(crate) struct RawPool {
     pub(crate) capacity_type: Option<String>,
 }
 
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct RawQuota {
     /// A family such as `standardDSv5Family`, `regional` or `lowPriority`.
@@ -173,7 +182,8 @@ pub(crate) struct RawQuota {
     pub(crate) limit: u32,
 }
 
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct RawOutage {
     /// For example westeurope-1.
@@ -182,7 +192,8 @@ pub(crate) struct RawOutage {
     pub(crate) lasts: Span,
 }
 
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(crate) struct RawVms {
     /// For example `Standard_D4s_v5`.
@@ -192,25 +203,28 @@ pub(crate) struct RawVms {
     /// on-demand or spot.
     pub(crate) capacity_type: Option<String>,
     /// How many, oldest first; absent: one.
-    #[schemars(range(min = 1))]
+    #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
     pub(crate) count: Option<u32>,
 }
 
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(crate) struct RawCrash {
     /// Absent: 10s.
     pub(crate) restart_after: Option<Span>,
 }
 
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct RawPause {
     /// For how long.
     pub(crate) lasts: Span,
 }
 
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct RawPartition {
     /// The server that cannot be reached; absent: both.
@@ -219,14 +233,16 @@ pub(crate) struct RawPartition {
     pub(crate) lasts: Span,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum RawServer {
     Kube,
     Arm,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum RawBootstrapFault {
     Ca,
@@ -237,7 +253,8 @@ pub(crate) enum RawBootstrapFault {
     None,
 }
 
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct RawWait {
     /// What must become true.

@@ -2,26 +2,27 @@
 
 use std::time::Duration;
 
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::faults::{FaultKind, Faults, ProcessFault, Rule, usual};
 use crate::format::error::FormatError;
+#[cfg(feature = "schema")]
 use crate::format::raw::Span;
 use crate::format::scenario::read::Reader;
 use crate::world::ports::{Moment, Target};
 
 /// What goes wrong on purpose.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(crate) struct RawFaults {
     /// When faults stop; absent: five minutes after the last step of the timeline.
     #[serde(default)]
-    #[schemars(with = "Option<Span>")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Span>"))]
     pub(crate) until: Option<String>,
     /// Virtual time for everything to come right after that; absent: 30m.
     #[serde(default)]
-    #[schemars(with = "Option<Span>")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Span>"))]
     pub(crate) budget: Option<String>,
     /// Whether a second replica of the controller runs.
     pub(crate) standby: bool,
@@ -31,7 +32,8 @@ pub(crate) struct RawFaults {
     pub(crate) process: Vec<RawProcess>,
 }
 
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct RawRule {
     /// What goes wrong.
@@ -48,19 +50,20 @@ pub(crate) struct RawRule {
     pub(crate) writes: Option<bool>,
     /// From when, since the start.
     #[serde(default)]
-    #[schemars(with = "Option<Span>")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Span>"))]
     pub(crate) from: Option<String>,
     /// Until when; absent: as long as there are faults.
     #[serde(default)]
-    #[schemars(with = "Option<Span>")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Span>"))]
     pub(crate) until: Option<String>,
     /// The longest delay, hold or `Retry-After`.
     #[serde(default)]
-    #[schemars(with = "Option<Span>")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Span>"))]
     pub(crate) up_to: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum RawKind {
     Latency,
@@ -75,14 +78,16 @@ pub(crate) enum RawKind {
     SlowConsumer,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum RawTarget {
     Kube,
     Arm,
 }
 
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub(crate) struct RawProcess {
     /// It dies around a write.
@@ -95,7 +100,8 @@ pub(crate) struct RawProcess {
     pub(crate) failover: Option<RawFailover>,
 }
 
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct RawCrashAtWrite {
     /// Counted from 1 over all incarnations.
@@ -103,11 +109,12 @@ pub(crate) struct RawCrashAtWrite {
     /// Before the server sees it, or after it is committed.
     pub(crate) moment: RawMoment,
     #[serde(default)]
-    #[schemars(with = "Option<Span>")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Span>"))]
     pub(crate) restart_after: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum RawMoment {
     Before,
@@ -116,7 +123,8 @@ pub(crate) enum RawMoment {
     Ambiguous,
 }
 
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct RawCrashAtAwait {
     /// Of tasks whose name begins so; absent: of any.
@@ -125,26 +133,28 @@ pub(crate) struct RawCrashAtAwait {
     /// Counted from 1 over all incarnations.
     pub(crate) poll: u64,
     #[serde(default)]
-    #[schemars(with = "Option<Span>")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Span>"))]
     pub(crate) restart_after: Option<String>,
 }
 
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct RawPause {
     /// Since the start.
-    #[schemars(with = "Span")]
+    #[cfg_attr(feature = "schema", schemars(with = "Span"))]
     pub(crate) at: String,
     /// For how long.
-    #[schemars(with = "Span")]
+    #[cfg_attr(feature = "schema", schemars(with = "Span"))]
     pub(crate) lasts: String,
 }
 
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct RawFailover {
     /// Since the start.
-    #[schemars(with = "Span")]
+    #[cfg_attr(feature = "schema", schemars(with = "Span"))]
     pub(crate) at: String,
 }
 

@@ -1,26 +1,17 @@
-//! The JSON Schema of scenario files.
+//! The published schema, made of the one that the types yield.
 
 use std::fmt::Write as _;
-use std::sync::OnceLock;
 
 use serde_json::{Map, Value, json};
 
 use crate::format::observable::OBSERVABLES;
-use crate::format::raw::RawScenario;
 use crate::format::raw::{MODELS, VERBS};
 
 /// Where the published schema is known by.
 const ID: &str = "https://nap.internal/schema/scenario.json";
 
-/// What the parser reads, once parameters are filled in.
-pub(crate) fn strict() -> &'static Value {
-    static SCHEMA: OnceLock<Value> = OnceLock::new();
-    SCHEMA.get_or_init(|| schemars::schema_for!(RawScenario).to_value())
-}
-
-/// The JSON Schema of scenario files, for editors: numbers and switches may also be parameters.
-pub fn schema() -> Value {
-    let mut schema = strict().clone();
+/// Numbers and switches may also be parameters; a step has one verb.
+pub(super) fn published(mut schema: Value) -> Value {
     allow_parameters(&mut schema);
     one_of(&mut schema["$defs"]["RawStep"], &VERBS);
     one_of(&mut schema["$defs"]["RawLoad"], &MODELS);
@@ -31,24 +22,9 @@ pub fn schema() -> Value {
         root.insert("$id".to_owned(), json!(ID));
         root.insert("title".to_owned(), json!("nap scenario"));
         root.insert("description".to_owned(), json!(description()));
-        root.insert("x-observables".to_owned(), observables());
+        root.insert("x-observables".to_owned(), super::observables());
     }
     schema
-}
-
-/// The table of observables.
-pub fn observables() -> Value {
-    let rows = OBSERVABLES.iter().map(|row| {
-        let mut filters: Vec<&str> = row.filters.to_vec();
-        if row.labels {
-            filters.push("any label");
-        }
-        json!({
-            "name": row.name, "type": row.kind.as_str(), "filters": filters,
-            "meaning": row.meaning,
-        })
-    });
-    Value::Array(rows.collect())
 }
 
 fn description() -> String {
