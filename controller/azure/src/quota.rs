@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use controller_core::model::CapacityType;
-use controller_core::mutants::{self, Mutant};
 use serde::Deserialize;
 
 use crate::instancetype::Sku;
@@ -98,9 +97,6 @@ impl Quota {
 
     /// Whether one more machine of that size fits.
     pub(crate) fn has_room(&self, sku: &Sku, capacity: CapacityType) -> bool {
-        if mutants::is(Mutant::QuotaForgotten) {
-            return true;
-        }
         let wanted = i64::from(sku.vcpus);
         counters_of(sku, capacity).iter().flatten().all(|name| {
             self.counters

@@ -9,78 +9,90 @@ use std::cell::Cell;
 /// A defect. Most shipped in some provisioner once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutant {
-    /// What a failed launch leaves is never deleted.
-    RemainsAreKept,
-    /// The deletion of a claim without a provider id is tried for ever.
-    UnlaunchedNeverFinal,
-    /// A claim whose machine is gone stays.
-    LostMachineUnnoticed,
-    /// Refusals for lack of quota are not remembered.
-    QuotaForgotten,
-    /// Machines are replaced by others that cost as much.
-    ReplacedByEqual,
-    /// The figure that pools may lose at once is not heeded by consolidation.
-    BudgetsIgnored,
-    /// Pods that must not be disrupted are.
-    ProtectionIgnored,
+    /// What consolidation planned is done at once, without a second look.
+    Unvalidated,
+    /// Nodes go before their replacements are there.
+    ReplacementNotAwaited,
+    /// Marks of disruption that a crash has left stay on nodes.
+    MarksAreKept,
     /// Pods are deleted where they should be evicted.
     DeletedNotEvicted,
-    /// Limits of pools are not heeded.
-    LimitsIgnored,
-    /// Announced evictions are not heeded.
-    NoticeIgnored,
-    /// Each try of a launch uses another name.
-    NameOfTheMoment,
-    /// Pods that nothing holds are not told so.
-    SilentAboutPods,
     /// The deadline of a draining node is never written down.
     NoDeadline,
-    /// A machine that an earlier try made is asked for again.
-    NeverAdopted,
     /// A counter counts each launch twice.
     CountsTwice,
+    /// A claim whose machine went after it had joined stays.
+    LostMachineUnnoticed,
+    /// Of several pods without a place only one is told why.
+    SilentAboutPods,
+    /// A node counts as drained while pods are on it.
+    DrainedAtOnce,
+    /// What is known of evictions on a node outlives the node.
+    EvictionsRemembered,
+    /// A node that is drained is open for new pods.
+    UntaintedDrain,
+    /// Machines that have not joined do not count against limits.
+    FlightUncounted,
+    /// What was refused is asked for again half a minute later.
+    RefusalsForgotten,
+    /// Lists are written over what somebody else has written meanwhile.
+    UnguardedWrites,
+    /// Nodes that pods are about to come to are not held for them.
+    NominationForgotten,
+    /// Decisions see the instance types of the pass before.
+    CatalogsLag,
+    /// Nodes on their way out do not count against disruption budgets.
+    GoingUncounted,
+    /// The drain of a node that is to be evicted knows no end.
+    NoticeWithoutDeadline,
 }
 
 impl Mutant {
     /// All of them.
     #[cfg(feature = "mutants")]
-    pub const ALL: [Self; 15] = [
-        Self::RemainsAreKept,
-        Self::UnlaunchedNeverFinal,
-        Self::LostMachineUnnoticed,
-        Self::QuotaForgotten,
-        Self::ReplacedByEqual,
-        Self::BudgetsIgnored,
-        Self::ProtectionIgnored,
+    pub const ALL: [Self; 18] = [
+        Self::Unvalidated,
+        Self::ReplacementNotAwaited,
+        Self::MarksAreKept,
         Self::DeletedNotEvicted,
-        Self::LimitsIgnored,
-        Self::NoticeIgnored,
-        Self::NameOfTheMoment,
-        Self::SilentAboutPods,
         Self::NoDeadline,
-        Self::NeverAdopted,
         Self::CountsTwice,
+        Self::LostMachineUnnoticed,
+        Self::SilentAboutPods,
+        Self::DrainedAtOnce,
+        Self::EvictionsRemembered,
+        Self::UntaintedDrain,
+        Self::FlightUncounted,
+        Self::RefusalsForgotten,
+        Self::UnguardedWrites,
+        Self::NominationForgotten,
+        Self::CatalogsLag,
+        Self::GoingUncounted,
+        Self::NoticeWithoutDeadline,
     ];
 
     /// The name by which configuration chooses it.
     #[cfg(feature = "mutants")]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::RemainsAreKept => "remains-are-kept",
-            Self::UnlaunchedNeverFinal => "unlaunched-never-final",
-            Self::LostMachineUnnoticed => "lost-machine-unnoticed",
-            Self::QuotaForgotten => "quota-forgotten",
-            Self::ReplacedByEqual => "replaced-by-equal",
-            Self::BudgetsIgnored => "budgets-ignored",
-            Self::ProtectionIgnored => "protection-ignored",
+            Self::Unvalidated => "unvalidated",
+            Self::ReplacementNotAwaited => "replacement-not-awaited",
+            Self::MarksAreKept => "marks-are-kept",
             Self::DeletedNotEvicted => "deleted-not-evicted",
-            Self::LimitsIgnored => "limits-ignored",
-            Self::NoticeIgnored => "notice-ignored",
-            Self::NameOfTheMoment => "name-of-the-moment",
-            Self::SilentAboutPods => "silent-about-pods",
             Self::NoDeadline => "no-deadline",
-            Self::NeverAdopted => "never-adopted",
             Self::CountsTwice => "counts-twice",
+            Self::LostMachineUnnoticed => "lost-machine-unnoticed",
+            Self::SilentAboutPods => "silent-about-pods",
+            Self::DrainedAtOnce => "drained-at-once",
+            Self::EvictionsRemembered => "evictions-remembered",
+            Self::UntaintedDrain => "untainted-drain",
+            Self::FlightUncounted => "flight-uncounted",
+            Self::RefusalsForgotten => "refusals-forgotten",
+            Self::UnguardedWrites => "unguarded-writes",
+            Self::NominationForgotten => "nomination-forgotten",
+            Self::CatalogsLag => "catalogs-lag",
+            Self::GoingUncounted => "going-uncounted",
+            Self::NoticeWithoutDeadline => "notice-without-deadline",
         }
     }
 

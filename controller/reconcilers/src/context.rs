@@ -8,6 +8,7 @@ use std::time::Duration;
 use controller_api::karpenter::v1::{NodeClaim, NodeClassReference, NodePool};
 use controller_cluster::{ClusterState, Kind, Object};
 use controller_core::model::{InstanceType, NodeClaimName, NodeClassName, NodePoolName};
+use controller_core::mutants::{self, Mutant};
 use controller_core::scheduling::CompiledCatalogs;
 use controller_operator::{QueueSettings, WorkQueue};
 use controller_ports::{Clock, CloudProvider, CpuPool, Entropy, Instance, NodeClass};
@@ -422,6 +423,10 @@ impl Context {
         }
         let (changed, sold_otherwise) = {
             let mut known = lock(&self.catalogs);
+            if mutants::is(Mutant::CatalogsLag) && !known.is_empty() {
+                std::mem::swap(&mut *known, &mut catalogs);
+                return catalogs;
+            }
             let changed = !same_catalogs(&known, &catalogs);
             let sold_otherwise = if changed {
                 sold_otherwise(&known, &catalogs)

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use controller_api::labels;
 use controller_core::model::{CapacityType, InstanceType, NodeClaimName, Offering};
-use controller_core::mutants::{self, Mutant};
 use controller_core::requirements::{Operator, Requirements};
 use controller_ports::{CreateError, Instance, LaunchRequest, ProviderError};
 use http::Method;
@@ -61,10 +60,7 @@ impl Azure {
         let kubernetes_version = class.kubernetes_version().ok_or_else(|| {
             CreateError::NodeClassNotReady("no Kubernetes version has been resolved".to_owned())
         })?;
-        let mut name = resource_name(request.claim.as_str());
-        if mutants::is(Mutant::NameOfTheMoment) {
-            name = format!("{name}-{}", self.clock.now().as_second());
-        }
+        let name = resource_name(request.claim.as_str());
         let resolved = Resolved {
             class: &class,
             kubernetes_version,
@@ -72,7 +68,7 @@ impl Azure {
             name: &name,
         };
         let found = self.find(&name, false).await.map_err(transport)?;
-        if let Some(vm) = found.filter(|_| !mutants::is(Mutant::NeverAdopted)) {
+        if let Some(vm) = found {
             return self.adopt(&resolved, vm).await;
         }
         let result = self.launch(&resolved).await;

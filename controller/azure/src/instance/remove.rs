@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use controller_core::model::{NodeClaimName, ProviderId};
-use controller_core::mutants::{self, Mutant};
 use controller_ports::{Orphan, ProviderError};
 use http::Method;
 use jiff::Timestamp;
@@ -101,9 +100,6 @@ impl Azure {
 
     /// Asks for the deletion of interface and disk; they normally go with the machine.
     async fn remove_parts(&self, name: &str) {
-        if mutants::is(Mutant::RemainsAreKept) {
-            return;
-        }
         for (url, what) in [
             (
                 self.arm.url(&self.ids.nic(name), versions::NETWORK, &[]),
@@ -130,9 +126,6 @@ impl Azure {
         claims: &[NodeClaimName],
         older_than: Timestamp,
     ) -> Result<Vec<Orphan>, ProviderError> {
-        if mutants::is(Mutant::RemainsAreKept) {
-            return Ok(Vec::new());
-        }
         // Parts first, machines second: a part made in between is not taken for an orphan.
         let nics = self.parts(&self.ids.nics(), versions::NETWORK).await?;
         let disks = self.parts(&self.ids.disks(), versions::DISKS).await?;

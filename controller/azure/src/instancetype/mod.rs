@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use controller_core::model::{CapacityType, InstanceType, InstanceTypeName, Zone};
+use controller_core::mutants::{self, Mutant};
 
 use crate::class::ClassKey;
 use crate::error::{Block, Reaction};
@@ -152,7 +153,11 @@ impl Market {
         reaction: &Reaction,
         now: Duration,
     ) {
-        let until = now + reaction.ttl;
+        let mut ttl = reaction.ttl;
+        if mutants::is(Mutant::RefusalsForgotten) {
+            ttl = ttl.min(Duration::from_secs(30));
+        }
+        let until = now + ttl;
         let is_regional = zone.as_str() == zones::REGIONAL;
         let regional = Zone::from(zones::REGIONAL);
         let all: Vec<Zone> = build::zone_labels(sku, &self.surroundings.region).collect();

@@ -33,7 +33,8 @@ impl Budgets {
             let nodes = snapshot.nodes.iter().filter(ours);
             let count = u32::try_from(nodes.clone().count()).unwrap_or(u32::MAX);
             let going = nodes.filter(|node| {
-                !node.ready || node.deleting || node.claim.as_ref().is_some_and(|c| c.deleting)
+                let leaves = node.deleting || node.claim.as_ref().is_some_and(|c| c.deleting);
+                !node.ready || leaves && !mutants::is(Mutant::GoingUncounted)
             });
             let going = u32::try_from(going.count()).unwrap_or(u32::MAX);
             let budgets = &catalog.pool.disruption.budgets;
@@ -50,9 +51,6 @@ impl Budgets {
     }
 
     pub(super) fn left(&self, pool: &NodePoolName) -> u32 {
-        if mutants::is(Mutant::BudgetsIgnored) {
-            return u32::MAX;
-        }
         self.0.get(pool).map_or(0, |budgeted| budgeted.left)
     }
 

@@ -11,7 +11,6 @@ use crate::model::{
     ClaimView, ConsolidationPolicy, InstanceType, Node, NodeName, NodePool, Pod,
     PodDisruptionBudget, Price, Snapshot,
 };
-use crate::mutants::{self, Mutant};
 
 /// One in the fixed-point numbers of disruption costs: upstream divides a pod's deletion cost by
 /// this.
@@ -136,9 +135,6 @@ fn candidate<'a>(
 }
 
 fn check_pods(pods: &[Pod], budgets: &[PodDisruptionBudget]) -> Result<(), Blocked> {
-    if mutants::is(Mutant::ProtectionIgnored) {
-        return Ok(());
-    }
     let protected = pods
         .iter()
         .find(|p| p.do_not_disrupt && !p.terminal && p.deletion.is_none());

@@ -7,7 +7,6 @@ use super::candidate::Candidate;
 use super::plan::{Blocked, Command, DisruptionPolicy, DisruptionReason};
 use super::simulate::{Settling, Simulated, Simulator};
 use crate::model::{CapacityType, InstanceTypeName, Price};
-use crate::mutants::{self, Mutant};
 use crate::scheduling::NewClaim;
 use crate::scheduling::bits::Bits;
 use crate::scheduling::claim::{Claim, filter_types, min_values_hold};
@@ -155,8 +154,7 @@ fn filter_by_price(engine: &Engine<'_>, claim: &mut Claim, price: Price) {
     let catalog = &engine.catalogs[engine.templates[claim.template].catalog];
     for index in claim.types.clone().iter() {
         let worst = catalog.worst_launch_price(index, &claim.reqs, &engine.universe);
-        let equal = mutants::is(Mutant::ReplacedByEqual);
-        if worst.is_none_or(|worst| worst > price || worst == price && !equal) {
+        if worst.is_none_or(|worst| worst >= price) {
             claim.types.remove(index);
         }
     }

@@ -5,7 +5,6 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::model::{Pod, PodKey};
-use crate::mutants::{self, Mutant};
 use crate::taints;
 
 /// Grace after which a terminating pod no longer holds up the drain: its kubelet is gone.
@@ -47,7 +46,7 @@ pub fn is_evictable(pod: &Pod) -> bool {
     !pod.terminal
         && pod.deletion.is_none()
         && !pod.mirror
-        && (!pod.do_not_disrupt || mutants::is(Mutant::ProtectionIgnored))
+        && !pod.do_not_disrupt
         && !tolerates_disruption(pod)
 }
 

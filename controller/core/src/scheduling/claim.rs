@@ -272,6 +272,7 @@ impl Limits {
                     .claim
                     .as_ref()
                     .is_some_and(|claim| claim.pool == pool.name);
+                let ours = ours && (base.node.has_node || !mutants::is(Mutant::FlightUncounted));
                 if ours && engine.active.get(index) && !excluded.get(index) {
                     limits.subtract(|resource| {
                         base.node
@@ -296,9 +297,6 @@ impl Limits {
 
     /// Drops types that would exceed a limit; `false` when nothing is left.
     pub(crate) fn restrict(&self, engine: &Engine<'_>, template: usize, types: &mut Bits) -> bool {
-        if mutants::is(Mutant::LimitsIgnored) {
-            return types.any();
-        }
         if self.nodes.is_some_and(|left| left <= 0) {
             return false;
         }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use controller_api::conditions::Conditioned;
 use controller_core::disruption::Command;
 use controller_core::model::NodeClaimName;
+use controller_core::mutants::{self, Mutant};
 
 use crate::context::Context;
 use crate::error::{Error, chain};
@@ -169,7 +170,9 @@ async fn replacements_state(ctx: &Context, running: &Running) -> Result<State, E
             &*claim,
             Note::normal("DisruptionWaitingReadiness", message).once_per_object(),
         );
-        state = State::Waiting;
+        if !mutants::is(Mutant::ReplacementNotAwaited) {
+            state = State::Waiting;
+        }
     }
     Ok(state)
 }

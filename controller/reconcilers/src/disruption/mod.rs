@@ -18,6 +18,7 @@ use controller_core::disruption::{
     validate_with,
 };
 use controller_core::model::{NodeClaimName, Snapshot};
+use controller_core::mutants::{self, Mutant};
 use controller_ports::run_on;
 use futures::FutureExt;
 use jiff::Timestamp;
@@ -153,6 +154,9 @@ async fn gather_and_plan(ctx: &Context) -> (Snapshot, Plan) {
 
 /// Waits, and keeps what still holds then.
 async fn validated(ctx: &Context, planned: Vec<Command>) -> Vec<Command> {
+    if mutants::is(Mutant::Unvalidated) {
+        return planned;
+    }
     ctx.clock.sleep(VALIDATION_WAIT).await;
     if !ctx.unlaunched().is_empty() {
         return Vec::new();
@@ -208,6 +212,9 @@ fn quiet_time(snapshot: &Snapshot, plan: &Plan, now: Timestamp) -> Duration {
 /// Takes marks off nodes that no running command owns: what a crash, or a command that failed,
 /// has left.
 async fn heal(ctx: &Context) -> Result<(), Error> {
+    if mutants::is(Mutant::MarksAreKept) {
+        return Ok(());
+    }
     for claim in ctx.managed_claims() {
         let name = NodeClaimName::new(claim_name(&claim));
         if is_deleting(&*claim) || ctx.commands().holds(&name) {

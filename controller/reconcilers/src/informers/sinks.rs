@@ -6,6 +6,7 @@ use controller_api::karpenter::v1::{NodeClaim, NodePool};
 use controller_api::labels;
 use controller_cluster::{Kind, Object};
 use controller_core::model::{NodePoolName, PodKey};
+use controller_core::mutants::{self, Mutant};
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -138,7 +139,9 @@ impl Sink for Nodes {
     fn delete(&mut self, ctx: &Context, _: &str, name: &str) {
         let removed = ctx.node(name);
         ctx.forget_node(name);
-        ctx.evictions().forget_node(name);
+        if !mutants::is(Mutant::EvictionsRemembered) {
+            ctx.evictions().forget_node(name);
+        }
         if let Some(node) = removed {
             node_changed(ctx, &node);
         }

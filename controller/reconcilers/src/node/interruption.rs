@@ -121,9 +121,6 @@ async fn interrupt(
     if is_deleting(claim) || !ctx.is_managed(&claim.spec.node_class_ref) {
         return Ok(());
     }
-    if mutants::is(Mutant::NoticeIgnored) {
-        return Ok(());
-    }
     ctx.events.publish(
         claim,
         Note::warning(reason, message.to_owned()).once_per_object(),
@@ -132,6 +129,7 @@ async fn interrupt(
     if let Some(deadline) = not_before
         && annotation(claim, labels::TERMINATION_TIMESTAMP).is_none()
         && claim.is_condition_true("Registered")
+        && !mutants::is(Mutant::NoticeWithoutDeadline)
     {
         let patch = json!({
             "metadata": {

@@ -9,6 +9,7 @@ use controller_api::conditions::Conditioned;
 use controller_api::karpenter::v1::NodeClaim;
 use controller_api::labels;
 use controller_core::model::ProviderId;
+use controller_core::mutants::{self, Mutant};
 use controller_ports::ProviderError;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Node, Taint};
@@ -100,7 +101,9 @@ async fn release(ctx: &Context, node: &Node) -> Result<Next, Error> {
         ctx.events.publish(node, Note::normal("Finalized", message));
         tracing::info!(node = node.name_any(), "deleted node");
     }
-    ctx.evictions().forget_node(&node.name_any());
+    if !mutants::is(Mutant::EvictionsRemembered) {
+        ctx.evictions().forget_node(&node.name_any());
+    }
     Ok(Next::OnChange)
 }
 
@@ -133,7 +136,7 @@ async fn ensure_tainted(ctx: &Context, node: Arc<Node>) -> Result<Option<Arc<Nod
         .and_then(|spec| spec.taints.clone())
         .unwrap_or_default();
     let is_excluded = label(&*node, labels::EXCLUDE_BALANCERS) == Some(EXCLUDED_BY);
-    if is_excluded && has_disrupted_taint(&node) {
+    if is_excluded && has_disrupted_taint(&node) || mutants::is(Mutant::UntaintedDrain) {
         return Ok(Some(node));
     }
     let patch = json!({
@@ -195,7 +198,9 @@ async fn drain_step(
         let next = drain::drain(ctx, node, deadline).await?;
         return Ok(Some(next.unwrap_or(Next::After(POLL))));
     }
-    if let Some(next) = drain::drain(ctx, node, deadline).await? {
+    if let Some(next) = drain::drain(ctx, node, deadline).await?
+        && !mutants::is(Mutant::DrainedAtOnce)
+    {
         return Ok(Some(next));
     }
     let since = ctx.now().duration_since(draft.changed_at("Drained"));

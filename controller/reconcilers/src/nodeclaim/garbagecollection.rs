@@ -103,9 +103,6 @@ fn is_garbage(
     let Some(id) = claim_provider_id(claim) else {
         return false;
     };
-    if mutants::is(Mutant::LostMachineUnnoticed) {
-        return false;
-    }
     if is_deleting(claim) || !is_launched(claim) || instances.contains_key(id) {
         return false;
     }
@@ -114,6 +111,9 @@ fn is_garbage(
             .condition("Launched")
             .map(|c| c.last_transition_time.0);
         return launched.is_some_and(|time| time < earlier(now, UNREGISTERED_AGE_MIN));
+    }
+    if mutants::is(Mutant::LostMachineUnnoticed) {
+        return false;
     }
     let nodes = ctx.nodes_of(id);
     !matches!(nodes.as_slice(), [node] if is_node_ready(node))

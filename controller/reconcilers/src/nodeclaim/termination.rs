@@ -105,9 +105,6 @@ pub(crate) async fn delete_instance(
 ) -> Result<InstanceState, Error> {
     let name = NodeClaimName::new(claim_name(claim));
     let id = claim_provider_id(claim).map(ProviderId::new);
-    if id.is_none() && mutants::is(Mutant::UnlaunchedNeverFinal) {
-        return Ok(InstanceState::Terminating);
-    }
     match ctx.provider.delete(&name, id.as_ref()).await {
         Ok(()) => Ok(InstanceState::Terminating),
         Err(ProviderError::NotFound) => Ok(InstanceState::Gone),

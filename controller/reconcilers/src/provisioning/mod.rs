@@ -141,7 +141,9 @@ async fn execute(ctx: &Context, snapshot: &Snapshot, pods: &[Pod], placement: &P
     let uids: Uids<'_> = pods.iter().map(|pod| (&pod.key, &pod.uid)).collect();
     let until = later(ctx.now(), ctx.options.nomination());
     for (node, placed) in &placement.existing {
-        ctx.cluster().nominate(node, until);
+        if !mutants::is(Mutant::NominationForgotten) {
+            ctx.cluster().nominate(node, until);
+        }
         let target = existing_target(snapshot, node);
         for pod in placed {
             nominated(ctx, &uids, pod, &target);
@@ -162,7 +164,10 @@ async fn execute(ctx: &Context, snapshot: &Snapshot, pods: &[Pod], placement: &P
             }
         }
     }
-    for (pod, explanation) in &placement.unschedulable {
+    for (index, (pod, explanation)) in placement.unschedulable.iter().enumerate() {
+        if index > 0 && mutants::is(Mutant::SilentAboutPods) {
+            break;
+        }
         unschedulable(ctx, &uids, pod, explanation);
     }
     ctx.metrics
@@ -196,9 +201,6 @@ fn nominated(ctx: &Context, uids: &Uids<'_>, key: &PodKey, target: &str) {
 
 fn unschedulable(ctx: &Context, uids: &Uids<'_>, key: &PodKey, explanation: &Explanation) {
     tracing::debug!(pod = %key, reason = %explanation, "could not schedule pod");
-    if mutants::is(Mutant::SilentAboutPods) {
-        return;
-    }
     let message = format!("Failed to schedule pod, {explanation}");
     let note = Note::warning("FailedScheduling", message).once_per_object();
     publish(ctx, uids, key, note.every(Duration::from_mins(5)));
