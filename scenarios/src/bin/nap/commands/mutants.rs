@@ -38,6 +38,7 @@ pub(crate) use planted::run;
 
 #[cfg(feature = "mutants")]
 mod planted {
+    use std::collections::BTreeMap;
     use std::sync::Arc;
 
     use controller_core::mutants::Mutant;
@@ -63,8 +64,8 @@ mod planted {
         }
         let mut scenarios = Vec::new();
         for file in &files {
-            match Scenario::load(file) {
-                Ok(scenario) => scenarios.push(Arc::new(scenario)),
+            match Scenario::load_all(file, &BTreeMap::new()) {
+                Ok(cases) => scenarios.extend(cases.into_iter().map(Arc::new)),
                 Err(error) => {
                     talk(&error.render());
                     return USAGE;
