@@ -25,6 +25,8 @@ use crate::quota::UsageItem;
 const CATALOGUE_FOR: Duration = Duration::from_hours(12);
 /// Quotas are raised, and machines of others come and go; upstream's period.
 const USAGES_FOR: Duration = Duration::from_mins(10);
+/// The same while no limit is more than half used.
+const USAGES_WHILE_FAR_FOR: Duration = Duration::from_mins(30);
 /// The same while machines of ours come, go or are refused: the figures move by the minute.
 const USAGES_WHILE_BUSY_FOR: Duration = Duration::from_mins(1);
 /// After a failed refresh.
@@ -166,9 +168,15 @@ impl Azure {
         }
         let is_busy = lock(&self.market).quota.moved_within(now, USAGES_FOR);
         if now >= due.usages || is_busy && now >= due.usages_while_busy {
-            due.usages = now + USAGES_FOR;
             due.usages_while_busy = now + USAGES_WHILE_BUSY_FOR;
-            if let Err(error) = self.read_usages(&mut due.seen_usages).await {
+            let read = self.read_usages(&mut due.seen_usages).await;
+            due.usages = now
+                + if lock(&self.market).quota.is_far() {
+                    USAGES_WHILE_FAR_FOR
+                } else {
+                    USAGES_FOR
+                };
+            if let Err(error) = read {
                 due.usages = now + RETRY_AFTER;
                 tracing::warn!(error = %chain(&error), "cannot read quota usages");
             }

@@ -12,7 +12,7 @@ use crate::instancetype::Sku;
 /// Usages lag behind machines; after this long they are believed.
 const LAG_MAX: Duration = Duration::from_mins(1);
 /// Older figures are not believed: rather a refused launch than a pool that stays blocked.
-const STALE_AFTER: Duration = Duration::from_mins(15);
+const STALE_AFTER: Duration = Duration::from_mins(45);
 
 /// One item of `GET …/usages`.
 #[derive(Clone, Debug, Deserialize)]
@@ -190,6 +190,15 @@ impl Quota {
     /// Whether figures are known and nothing is in flight: then equal figures say nothing new.
     pub(crate) fn is_settled(&self) -> bool {
         self.fetched_at.is_some() && self.counters.values().all(|counter| counter.in_flight == 0)
+    }
+
+    /// Whether nothing is held back soon: figures are known, and no limit is more than half used.
+    pub(crate) fn is_far(&self) -> bool {
+        let is_near = |counter: &Counter| {
+            let taken = counter.used.saturating_add(counter.in_flight);
+            taken > 0 && taken > counter.limit / 2
+        };
+        self.fetched_at.is_some() && !self.counters.values().any(is_near)
     }
 
     /// The usages API says the same as before.

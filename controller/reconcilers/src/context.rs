@@ -17,7 +17,6 @@ use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use rand_chacha::ChaCha8Rng;
-use tokio::sync::Notify;
 
 use crate::batcher::Batcher;
 use crate::catalogs::{Catalogs, same_catalogs, sold_otherwise};
@@ -33,13 +32,10 @@ use crate::nodepool::Registrations;
 use crate::objects::{Objects, is_deleting};
 use crate::options::Options;
 use crate::queue::Next;
+use crate::wakes::Wakes;
 
 /// Version of the NodeClass that is watched; upstream's storage version.
 const NODE_CLASS_VERSION: &str = "v1beta1";
-
-/// So long after the last change the cluster counts as busy: longer than the deletion of an
-/// instance takes.
-const BUSY: Duration = Duration::from_mins(15);
 
 /// Shared by all tasks of one incarnation; a new leader starts with an empty one.
 pub(crate) struct Context {
@@ -64,7 +60,6 @@ pub(crate) struct Context {
     class_statuses: Mutex<Written>,
     cluster: Mutex<ClusterState>,
     objects: Mutex<Objects>,
-    last_change: Mutex<Duration>,
     /// NodeClasses as the provider wants them, by name. Bounded by their number.
     wanted_classes: Mutex<BTreeMap<String, (Arc<DynamicObject>, NodeClass)>>,
     catalogs: Mutex<Catalogs>,
@@ -107,15 +102,6 @@ impl Queues {
     }
 }
 
-/// Loops that sleep until something changed.
-#[derive(Debug, Default)]
-pub(crate) struct Wakes {
-    pub(crate) provisioning: Notify,
-    pub(crate) disruption: Notify,
-    pub(crate) counter: Notify,
-    pub(crate) commands: Notify,
-}
-
 /// What a context is built from.
 pub(crate) struct Parts {
     pub(crate) kube: kube::Client,
@@ -145,7 +131,7 @@ impl Context {
         Self {
             queues: Queues::new(&parts.clock, &parts.entropy),
             batcher: Batcher::new(parts.options.batch_idle, parts.options.batch_max),
-            wakes: Wakes::default(),
+            wakes: Wakes::new(parts.clock.monotonic()),
             decision: tokio::sync::Mutex::new(()),
             commands: Mutex::default(),
             evictions: Mutex::default(),
@@ -155,7 +141,6 @@ impl Context {
             class_statuses: Mutex::default(),
             cluster: Mutex::default(),
             objects: Mutex::default(),
-            last_change: Mutex::new(parts.clock.monotonic()),
             wanted_classes: Mutex::default(),
             catalogs: Mutex::default(),
             compiled: Mutex::default(),
@@ -327,21 +312,6 @@ impl Context {
         if changed {
             self.wake();
         }
-    }
-
-    /// Something changed that a decision could see.
-    pub(crate) fn wake(&self) {
-        *lock(&self.last_change) = self.clock.monotonic();
-        self.wakes.provisioning.notify_one();
-        self.wakes.disruption.notify_one();
-        self.wakes.counter.notify_one();
-    }
-
-    /// Whether something changed lately: launches and terminations are changes, so what goes wrong
-    /// with them goes wrong while the cluster is busy.
-    pub(crate) fn is_busy(&self) -> bool {
-        let last = *lock(&self.last_change);
-        self.clock.monotonic().saturating_sub(last) < BUSY
     }
 
     /// A pod came to the claim's node, or went.

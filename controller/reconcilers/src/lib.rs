@@ -46,6 +46,7 @@ mod service;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod wakes;
 mod writes;
 
 pub use options::{FeatureGates, Options};

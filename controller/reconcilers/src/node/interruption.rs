@@ -25,9 +25,9 @@ use crate::writes::Guard;
 /// How often the provider is asked what became of spot instances, while anything happens in the
 /// cluster. The announcement itself arrives as a condition.
 const PERIOD: Duration = Duration::from_secs(30);
-/// Once in so many periods while nothing happens: the node of an instance that is gone stops being
-/// ready, and that is a change.
-const QUIET_PERIODS: u32 = 60;
+/// How often while nothing happens: the node of an instance that is gone stops being ready, and that
+/// is a change.
+const QUIET_PERIOD: Duration = Duration::from_mins(30);
 
 /// Node conditions that announce an interruption, and its kind
 /// (`Azure/AKS` node auto-repair, "node-problem-detector" scheduled events).
@@ -67,21 +67,15 @@ fn deadline(message: &str) -> Option<Timestamp> {
 
 /// Asks the provider for ever.
 pub(crate) async fn watch_interruptions(ctx: &Context) -> ! {
-    let mut quiet = 0;
     loop {
-        ctx.clock.sleep(PERIOD).await;
-        quiet = if ctx.is_busy() {
-            0
-        } else {
-            (quiet + 1) % QUIET_PERIODS
-        };
+        ctx.rest(PERIOD, QUIET_PERIOD).await;
         let is_spot = |claim: &controller_cluster::ClaimRecord| {
             claim
                 .labels
                 .get(labels::CAPACITY_TYPE)
                 .is_some_and(|value| &**value == "spot")
         };
-        if quiet != 0 || !ctx.cluster().claims().any(is_spot) {
+        if !ctx.cluster().claims().any(is_spot) {
             continue;
         }
         match ctx.provider.interruptions().await {

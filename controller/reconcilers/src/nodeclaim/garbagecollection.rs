@@ -37,14 +37,8 @@ const ORPHAN_AGE_MIN: Duration = Duration::from_mins(1);
 
 /// Collects garbage for ever.
 pub(crate) async fn collect_garbage(ctx: &Context) -> ! {
-    let mut since_last = Duration::ZERO;
     loop {
-        ctx.clock.sleep(PERIOD).await;
-        since_last += PERIOD;
-        if !ctx.is_busy() && since_last < QUIET_PERIOD {
-            continue;
-        }
-        since_last = Duration::ZERO;
+        ctx.rest(PERIOD, QUIET_PERIOD).await;
         if let Err(error) = collect_once(ctx).await {
             tracing::warn!(error = %chain(&error), "garbage collection failed");
         }

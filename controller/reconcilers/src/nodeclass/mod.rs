@@ -15,15 +15,16 @@ use crate::objects::{has_finalizer, is_deleting};
 use crate::queue::Next;
 use crate::writes::{with_finalizer, without_finalizer};
 
-/// How often a NodeClass is resolved anew: images, versions and subnets change by themselves. As
-/// often as the control plane's version is read.
-const PERIOD: Duration = Duration::from_mins(15);
+/// How often a NodeClass is resolved anew: images, versions and subnets change by themselves.
+const PERIOD: Duration = Duration::from_mins(30);
 /// A NodeClass that is deleted waits for its claims; their end is an event, this the net below.
 const CLAIMS_CHECK_PERIOD: Duration = Duration::from_mins(1);
 /// How often the provider is offered to refresh what ages.
 const REFRESH_PERIOD: Duration = Duration::from_mins(1);
+/// The same while nothing happens; as old as quotas may become.
+const QUIET_REFRESH_PERIOD: Duration = Duration::from_mins(10);
 /// How often instance types are fetched for their own sake: what was refused comes back.
-const CATALOG_PERIODS: u32 = 5;
+const CATALOG_PERIOD: Duration = Duration::from_mins(5);
 
 /// Statuses last written, by NodeClass. Bounded by their number.
 #[derive(Debug, Default)]
@@ -157,15 +158,16 @@ fn observe(ctx: &Context, mut class: DynamicObject) {
 
 /// Lets the provider refresh what ages, for ever.
 pub(crate) async fn refresh(ctx: &Context) -> ! {
-    let mut period = 0;
+    let mut fetched: Option<Duration> = None;
     loop {
         if let Err(error) = ctx.provider.refresh().await {
             tracing::warn!(error = %chain(&error), "provider not refreshed");
         }
-        if period == 0 {
+        let now = ctx.clock.monotonic();
+        if fetched.is_none_or(|at| now.saturating_sub(at) >= CATALOG_PERIOD) {
+            fetched = Some(now);
             ctx.fetch_catalogs().await;
         }
-        period = (period + 1) % CATALOG_PERIODS;
-        ctx.clock.sleep(REFRESH_PERIOD).await;
+        ctx.rest(REFRESH_PERIOD, QUIET_REFRESH_PERIOD).await;
     }
 }
