@@ -37,7 +37,15 @@ fn every_kind_of_request_fault_is_survived() {
         if kind == FaultKind::StaleRead {
             continue;
         }
-        let outcome = under(|plan| plan.rules.push(Rule::new(kind, 200)));
+        // There is a watch per kind, and it lasts as long as the scenario.
+        let permille = match kind {
+            FaultKind::WatchCut
+            | FaultKind::WatchDelay
+            | FaultKind::Expired
+            | FaultKind::SlowConsumer => 700,
+            _ => 200,
+        };
+        let outcome = under(|plan| plan.rules.push(Rule::new(kind, permille)));
         check(&outcome, kind);
     }
 }
