@@ -39,11 +39,11 @@ const WATCH_SHORT: Duration = Duration::from_secs(1);
 /// Why a list or a watch ended before its time.
 #[derive(Debug, thiserror::Error)]
 enum Error {
-    #[error("{0}")]
+    #[error(transparent)]
     Api(#[from] kube::Error),
     #[error("connection of the watch broke")]
     Connection(#[source] std::io::Error),
-    #[error("server sent what is no {what}: {source}")]
+    #[error("server sent what is no {what}")]
     Malformed {
         what: &'static str,
         source: serde_json::Error,
