@@ -196,6 +196,8 @@ impl Azure {
             return Ok(());
         };
         if items.is_empty() {
+            // Not an answer to be satisfied with the next time.
+            *seen = None;
             return Err(ArmError::unreadable(&url, "no SKUs at all"));
         }
         let count = lock(&self.market).set_skus(&items);

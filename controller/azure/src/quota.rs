@@ -335,6 +335,34 @@ mod tests {
     }
 
     #[test]
+    fn what_is_settled_and_far_from_limits_may_be_read_rarely() {
+        let mut quota = Quota::default();
+        assert!(!quota.is_settled() && !quota.is_far(), "nothing is known");
+        quota.refresh(
+            MINUTE,
+            vec![usage("standardDSv5Family", 5, 10), usage("cores", 0, 0)],
+        );
+        assert!(quota.is_settled() && quota.is_far());
+        quota.launched(MINUTE, &sku("Standard_D2s_v5", 2), CapacityType::OnDemand);
+        assert!(
+            !quota.is_settled() && !quota.is_far(),
+            "in flight, and 7 of 10"
+        );
+        quota.refresh(
+            3 * MINUTE,
+            vec![usage("standardDSv5Family", 5, 10), usage("cores", 0, 0)],
+        );
+        quota.confirm(10 * MINUTE);
+        quota.expire(10 * MINUTE + STALE_AFTER);
+        assert!(
+            quota.is_settled(),
+            "what is confirmed is believed from then on"
+        );
+        quota.expire(11 * MINUTE + STALE_AFTER);
+        assert!(!quota.is_settled());
+    }
+
+    #[test]
     fn equal_figures_leave_the_sequence() {
         let (mut quota, ..) = quota(vec![usage("standardDSv5Family", 0, 10)]);
         let sequence = quota.sequence();

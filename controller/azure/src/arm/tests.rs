@@ -213,6 +213,35 @@ fn pages_are_followed_to_the_end_but_not_elsewhere() {
     assert_eq!(server.calls().len(), 1);
 }
 
+#[test]
+fn a_list_that_is_the_same_is_not_decoded_again() {
+    let page =
+        |items: &[u32], next: Option<&str>| Reply::ok(json!({"value": items, "nextLink": next}));
+    let next = Some("https://arm.test/next?a=b");
+    let server = in_turn(vec![
+        page(&[1], None),
+        page(&[1], None),
+        page(&[2], None),
+        // Of two pages the first says nothing about the second.
+        page(&[3], next),
+        page(&[4], None),
+        page(&[3], next),
+        page(&[5], None),
+        page(&[2], None),
+    ]);
+    let there = world(&server);
+    let arm = arm(&there);
+    let mut seen = None;
+    let mut read = || block_on(arm.list_unless_same::<u32>(URL, &mut seen)).expect("a list");
+    assert_eq!(read(), Some(vec![1]));
+    assert_eq!(read(), None);
+    assert_eq!(read(), Some(vec![2]));
+    assert_eq!(read(), Some(vec![3, 4]));
+    assert_eq!(read(), Some(vec![3, 5]));
+    assert_eq!(read(), Some(vec![2]));
+    assert_eq!(read(), None);
+}
+
 fn follow(replies: Vec<Reply>) -> (Result<(), ArmError>, Vec<String>, Duration) {
     let server = in_turn(replies);
     let world = world(&server);
