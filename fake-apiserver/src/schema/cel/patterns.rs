@@ -105,6 +105,8 @@ mod tests {
             "'a'.findAll(1)",
             "'a'.find('(')",
             "'a'.matches('(')",
+            "'a'.matches()",
+            "'a'.find()",
         ];
         let shown: Vec<String> = lines
             .iter()
