@@ -36,7 +36,7 @@ fn check(observation: &Observation<'_>, _: &History) -> Findings {
             ));
         }
     }
-    owners.sort_unstable_by(|a, b| by_lower(a.0, b.0).then_with(|| by_lower(a.1, b.1)));
+    owners.sort_by(|a, b| by_lower(a.0, b.0).then_with(|| by_lower(a.1, b.1)));
     for pair in owners.windows(2) {
         let [(_, id, one), (_, other_id, other)] = pair else {
             continue;

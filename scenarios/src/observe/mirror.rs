@@ -170,23 +170,35 @@ impl Shelf {
             Err(status) => return Err(status),
         };
         self.since = Some(revision);
+        let mut old = std::mem::take(&mut self.objects);
         for object in objects {
             let key = key_of(&object);
-            let before = self.objects.insert(key, object.clone());
+            let before = old.remove(&key);
+            self.objects.insert(key, object.clone());
+            if before.as_ref() == Some(&object) {
+                continue;
+            }
             let change = if before.is_some() {
                 Change::Modified
             } else {
                 Change::Added
             };
-            let revision = revision_of(&object).unwrap_or(revision);
             seen.push(Seen {
-                revision,
+                revision: revision_of(&object).unwrap_or(revision),
                 resource,
                 change,
                 before,
                 object,
             });
         }
+        // What a new list does not show is gone; the history that told when is compacted.
+        seen.extend(old.into_values().map(|object| Seen {
+            revision,
+            resource,
+            change: Change::Deleted,
+            before: Some(object.clone()),
+            object,
+        }));
         Ok(())
     }
 
@@ -204,11 +216,8 @@ impl Shelf {
                 *self = Self::default();
                 return Ok(());
             }
-            Err(status) if status.code == 410 => {
-                // History was compacted: what is gone cannot be told apart, so start over.
-                self.objects.clear();
-                return self.list(api, who, resource, seen);
-            }
+            // History was compacted.
+            Err(status) if status.code == 410 => return self.list(api, who, resource, seen),
             Err(status) => return Err(status),
         };
         for event in changes {
@@ -263,4 +272,88 @@ fn revision_of(object: &Object) -> Option<u64> {
         .as_str()?
         .parse()
         .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use fake_apiserver_components::api::{Request, WatchEvent};
+    use jiff::Timestamp;
+    use serde_json::Value;
+
+    use super::*;
+
+    /// A server that remembers no history.
+    struct Forgetful {
+        pods: Vec<Object>,
+        revision: u64,
+    }
+
+    impl Api for Forgetful {
+        fn call(&mut self, _: Timestamp, _: &Request) -> Result<Object, Status> {
+            unreachable!("a mirror only reads")
+        }
+
+        fn list(&self, _: &Identity, resource: Resource) -> Result<(Vec<Object>, u64), Status> {
+            let is_pods = resource == resources::PODS;
+            let pods = self.pods.iter().filter(|_| is_pods).cloned().collect();
+            Ok((pods, self.revision))
+        }
+
+        fn changes(&self, _: &Identity, _: Resource, _: u64) -> Result<Vec<WatchEvent>, Status> {
+            Err(Status {
+                code: 410,
+                reason: "Expired".to_owned(),
+                message: String::new(),
+                retry_after_seconds: None,
+            })
+        }
+
+        fn revision(&self) -> u64 {
+            self.revision
+        }
+    }
+
+    fn pod(name: &str, revision: u64) -> Object {
+        let value: Value = json!({"metadata": {
+            "namespace": "default", "name": name, "resourceVersion": revision.to_string(),
+        }});
+        Object::new(Arc::new(value))
+    }
+
+    #[test]
+    fn a_compacted_history_hides_no_change_and_makes_none_up() {
+        let mut mirror = Mirror::new();
+        let mut seen = |pods: Vec<Object>, revision| {
+            let api = Forgetful { pods, revision };
+            let seen = mirror.refresh(&api).expect("listed");
+            let line = |it: &Seen| {
+                format!(
+                    "{} {:?} {} before {}",
+                    it.revision,
+                    it.change,
+                    it.object.name(),
+                    it.before.is_some()
+                )
+            };
+            seen.iter().map(line).collect::<Vec<_>>()
+        };
+        let first = vec![pod("gone", 1), pod("same", 2), pod("other", 3)];
+        assert_eq!(
+            seen(first, 5),
+            [
+                "1 Added gone before false",
+                "2 Added same before false",
+                "3 Added other before false"
+            ]
+        );
+        let second = vec![pod("same", 2), pod("other", 7), pod("new", 8)];
+        assert_eq!(
+            seen(second, 9),
+            [
+                "7 Modified other before true",
+                "8 Added new before false",
+                "9 Deleted gone before true"
+            ]
+        );
+    }
 }
